@@ -1,0 +1,41 @@
+"""tinygrad_edu: automatic differentiation from scratch, to read and to use.
+
+>>> import tinygrad_edu as edu
+>>> x = edu.Variable(3.0)
+>>> with edu.GradientTape() as tape:
+...     y = x * x
+>>> tape.gradient(y, x)
+Tensor(6., dtype=float32)
+
+`tinygrad_edu.ops` holds every operation; the common ones are here too. NumPy is all this needs;
+other devices and extras are imported when they are first used.
+"""
+
+from . import tensors as _tensors  # first: Tensor and its operations need each other
+
+# isort: split
+
+from . import config, dtypes, errors, op, ops, tree
+from .backends import Device, device, devices, set_device
+from .dtypes import (
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .dtypes import bool_ as bool
+from .errors import Error
+from .op import Elementwise, Op
+from .tape import GradientTape, no_grad
+from .tensors import Tensor, TensorLike, tensor
+from .transforms import custom_gradient, grad, value_and_grad
+from .variable import Variable
+
+__version__ = "0.1.0"

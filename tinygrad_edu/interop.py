@@ -1,0 +1,49 @@
+"""How NumPy's own functions treat a Tensor.
+
+`np.sin(tensor)` and `array * tensor` become our operations, and are recorded. A NumPy function
+that has none of the same name gets NumPy arrays, and gives what it gives for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import ops, tree
+from .op import Elementwise
+from .tensors import Operators
+
+_BY_UFUNC = {
+    getattr(np, op.ufunc): op
+    for op in vars(ops).values()
+    if isinstance(op, Elementwise) and op.ufunc is not None
+}
+_BY_UFUNC[np.matmul] = ops.matmul
+
+
+def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Any) -> Any:
+    """`Tensor.__array_ufunc__`: our operation for a ufunc, where nothing but operands is given."""
+    op = _BY_UFUNC.get(ufunc)
+    if op is not None and method == "__call__" and not kwargs:
+        return op(*inputs)
+    return getattr(ufunc, method)(*_to_numpy(inputs), **_to_numpy(kwargs))
+
+
+def array_function(function: Any, args: Any, kwargs: Any) -> Any:
+    """`Tensor.__array_function__`: our function of the same name, else NumPy's on arrays."""
+    name = function.__name__
+    ours = getattr(ops, _RENAMED.get(name, name), None)
+    if ours is not None and getattr(np, name, None) is function:
+        try:
+            return ours(*args, **kwargs)
+        except TypeError:
+            pass  # asked for what only NumPy's has, such as out= or where=
+    return function(*_to_numpy(args), **_to_numpy(kwargs))
+
+
+_RENAMED = {"concatenate": "concat", "transpose": "permute_dims"}
+
+
+def _to_numpy(tree_of_tensors: Any) -> Any:
+    return tree.map(lambda x: x.numpy() if isinstance(x, Operators) else x, tree_of_tensors)

@@ -1,0 +1,524 @@
+"""What an operation is, and what happens when one is applied.
+
+An operation is defined once, as a class: its forward for any array module, its gradient for each
+argument, its rule for shapes and dtypes, its counterparts in the reference frameworks, and the
+domain it is tested on. Applying it brings the operands together (dtypes, devices), computes, and
+records. Knows Tensors and tapes, and no operation in particular.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from . import backends, dtypes, tape, tensors
+from .backends import Array
+from .dtypes import DType
+from .errors import (
+    ArgumentError,
+    DefinitionError,
+    DeviceError,
+    DtypeError,
+    Error,
+    OutOfRangeError,
+    ShapeError,
+)
+from .tensors import Tensor, TensorLike
+
+Shape = tuple[int, ...]
+Axis = int | Sequence[int] | None
+Gradient = Callable[..., "Tensor | None"]
+
+
+class Aval(NamedTuple):
+    """What is known of an array without its values."""
+
+    shape: Shape
+    dtype: DType
+
+    def __str__(self) -> str:
+        return f"{self.dtype}({', '.join(map(str, self.shape))})"
+
+
+class Domain(NamedTuple):
+    """Where an argument of an operation is tested: a kind of dtype, and a range.
+
+    `kind` is "float", "int" or "bool". Where a gradient has kinks, tests stay `away` from them.
+    """
+
+    kind: str
+    low: float = 0
+    high: float = 1
+    away: tuple[float, ...] = ()
+
+
+def real(low: float, high: float, away: Sequence[float] = ()) -> Domain:
+    """Floats between `low` and `high`."""
+    return Domain("float", low, high, tuple(away))
+
+
+def integers(low: int, high: int) -> Domain:
+    """Integers from `low` to `high` (not included)."""
+    return Domain("int", low, high)
+
+
+booleans = Domain("bool")
+
+
+class Op:
+    """Base of every operation; an instance is called like a function.
+
+    A definition states:
+
+    - a docstring;
+    - `forward(xp, *arrays, **params)`: the arrays of `xp` (numpy, cupy or jax.numpy) to an array,
+      or to a tuple of arrays;
+    - `infer(*avals, **params)`: the Aval of the result (or a tuple of them); it raises for what
+      the operation cannot take. The bases below have one;
+    - one of: `gradients`, a callable `(cotangent, out, *inputs, **params)` for each argument,
+      written in Tensor operations (None: no gradient for this one); a method `vjp`, where the
+      arguments' gradients share work; or `no_gradient`, a sentence that says why there is none.
+
+    For the reference suite it may also state `references`, the name of its counterpart in
+    TensorFlow, PyTorch and JAX (or a function of the module, the arrays and the parameters),
+    `domain`, one Domain an argument, and `examples`, calls to test it with.
+
+    What is missing is a DefinitionError when the class is defined:
+
+    >>> class Half(Op):
+    ...     "Half of each element."
+    ...     def forward(self, xp, x): return x / 2
+    ...     def infer(self, x): return x
+    Traceback (most recent call last):
+      ...
+    tinygrad_edu.errors.DefinitionError: Half: no gradients; state one callable for each argument, \
+a vjp method, or no_gradient = "why there is none"
+    """
+
+    gradients: tuple[Gradient | None, ...] | None = None
+    no_gradient: str | None = None
+    references: ClassVar[dict[str, Any]] = {}
+    domain: Domain | tuple[Domain, ...] = real(-3, 3)
+    examples: ClassVar[tuple[Any, ...]] = ()
+    arity: int | None = None
+    """How many arrays `forward` takes; None for any number."""
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if not abstract:
+            _check_definition(cls)
+
+    @cached_property
+    def name(self) -> str:
+        """The class's name in the small letters of a function: `LogAddExp` is `log_add_exp`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def __call__(self, *operands: Any, **params: Any) -> Any:
+        return apply(self, *operands, **params)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        """What computes this operation on arrays of the module `xp`."""
+        return partial(self.forward, xp)
+
+    def forward(self, xp: Any, *arrays: Array, **params: Any) -> Any:
+        raise NotImplementedError  # a definition without one is refused
+
+    def infer(self, *avals: Any, **params: Any) -> Any:
+        raise NotImplementedError  # a definition without one is refused
+
+    def operand_dtypes(
+        self, given: Sequence[DType | type], kind: type[Tensor]
+    ) -> Sequence[DType | None]:
+        """The dtypes that `forward` takes, for operands of the `given` ones (a Python number gives
+        its type). None leaves a Python number as it is. Here: all in their promoted dtype."""
+        return [promoted(given, kind)] * len(given)
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> Sequence[Tensor | None]:
+        """The cotangent of each input that is `needed`, from that of the output."""
+        assert self.gradients is not None
+        return [
+            rule(cotangent, out, *inputs, **params) if wanted and rule is not None else None
+            for wanted, rule in zip(needed, self.gradients, strict=True)
+        ]
+
+    def pull_back(
+        self, record: tape.Record, needed: Sequence[bool], cotangent: Any
+    ) -> Sequence[Tensor | None]:
+        """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
+        outputs, params = record.outputs, record.params
+        if not isinstance(outputs, tuple):
+            out: Any = cotangent._wrap(outputs, cotangent._device, record)
+            return self.vjp(needed, cotangent, out, record.inputs, params)
+        like = next(iter(cotangent.values()))
+        out = picked(type(like), like._device, record, outputs)
+        zeros = [ops.zeros_like(o) if i not in cotangent else None for i, o in enumerate(out)]
+        full = tuple(cotangent.get(i, zero) for i, zero in enumerate(zeros))
+        return self.vjp(needed, full, out, record.inputs, params)
+
+    def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
+        """Our error for what the array library refused: the rule's own if it has one."""
+        avals = [aval(x) for x in operands]
+        try:
+            self.infer(*avals, **params)
+        except Error as ours:
+            return ours
+        kind = next(
+            (ours for theirs, ours in _OURS.items() if isinstance(error, theirs)), ShapeError
+        )
+        given = ", ".join(map(str, avals))
+        return kind(f"{self.name}: {error} (the arguments were {given})")
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_OURS: dict[type[Exception], type[Error]] = {
+    IndexError: OutOfRangeError,
+    TypeError: DtypeError,
+    ValueError: ShapeError,
+    OverflowError: DtypeError,
+}
+
+
+def _check_definition(cls: type[Op]) -> None:
+    def refuse(what: str) -> None:
+        raise DefinitionError(f"{cls.__name__}: {what}")
+
+    if not cls.__doc__ or cls.__doc__ is Op.__doc__:
+        refuse("no docstring; say what it computes")
+    if cls.forward is Op.forward:
+        refuse("no forward; state forward(self, xp, *arrays, **params), or a ufunc")
+    if cls.infer is Op.infer:
+        refuse("no infer; state the shape and dtype of the result, or derive from a base that does")
+    stated = [cls.gradients is not None, cls.vjp is not Op.vjp, cls.no_gradient is not None]
+    if sum(stated) > 1:
+        refuse("several of gradients, vjp and no_gradient; state one")
+    if not any(stated):
+        refuse(
+            "no gradients; state one callable for each argument, a vjp method, "
+            'or no_gradient = "why there is none"'
+        )
+    if cls.arity is None:
+        kinds = [p.kind for p in inspect.signature(cls.forward).parameters.values()][2:]
+        if inspect.Parameter.VAR_POSITIONAL not in kinds:
+            cls.arity = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds)
+    if cls.gradients is not None and len(cls.gradients) != cls.arity:
+        refuse(f"{len(cls.gradients)} gradients for {cls.arity} arguments; state None for no gradient")
+
+
+class Elementwise(Op, abstract=True):
+    """Base of the operations that compute each element from those at its place, with broadcasting.
+
+    States `ufunc`, a name that numpy, cupy and jax.numpy share (or a `forward`), and `c`, one C
+    expression of the operands {0}, {1}, ... from which a lowering makes fused kernels. `accepts`
+    are the kinds of dtype it takes (of "biuf": booleans, signed and unsigned integers, floats);
+    `result` is "same" as the operands', "float" (integers become float32 first) or "bool".
+    """
+
+    ufunc: str | None = None
+    c: str | None = None
+    accepts = "biuf"
+    result = "same"
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if cls.ufunc is not None and cls.forward is Op.forward:
+            cls.forward = Elementwise._forward  # type: ignore[method-assign]
+        super().__init_subclass__(abstract=abstract)
+
+    def _forward(self, xp: Any, *arrays: Array) -> Array:
+        assert self.ufunc is not None
+        return getattr(xp, self.ufunc)(*arrays)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return getattr(xp, self.ufunc) if self.ufunc else super().kernel(xp)
+
+    def operand_dtypes(
+        self, given: Sequence[DType | type], kind: type[Tensor]
+    ) -> Sequence[DType | None]:
+        common = self._compute_dtype(promoted(given, kind))
+        arrays = any(isinstance(g, np.dtype) for g in given)
+        return [common if isinstance(g, np.dtype) or not arrays else None for g in given]
+
+    def _compute_dtype(self, common: DType) -> DType:
+        if dtypes.kind(common) not in self.accepts:
+            words = {"b": "bool", "i": "integer", "f": "float"}
+            fitting = " or ".join(word for kind, word in words.items() if kind in self.accepts)
+            raise DtypeError(f"{self.name}: takes {fitting} dtypes, not {common}")
+        if self.result == "float" and not dtypes.is_float(common):
+            return dtypes.float32
+        return common
+
+    def infer(self, *avals: Aval | bool | int | float) -> Aval:
+        given = [x.dtype if isinstance(x, Aval) else type(x) for x in avals]
+        common = self._compute_dtype(promoted(given, Tensor))
+        shape = broadcast_shapes(self.name, *[x.shape for x in avals if isinstance(x, Aval)])
+        return Aval(shape, dtypes.bool_ if self.result == "bool" else common)
+
+
+class Unary(Elementwise, abstract=True):
+    """Base of the elementwise operations of one operand."""
+
+    arity = 1
+
+    def __call__(self, x: TensorLike, /) -> Tensor:
+        return unary(self, x)
+
+
+class Binary(Elementwise, abstract=True):
+    """Base of the elementwise operations of two operands."""
+
+    arity = 2
+
+    def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
+        return binary(self, x, y)
+
+
+class Pick(Op):
+    """One output of an operation that has several; `picked` puts it on the tape."""
+
+    def forward(self, xp: Any, outputs: tuple[Array, ...], *, index: int) -> Array:
+        return outputs[index]
+
+    def infer(self, outputs: tuple[Aval, ...], *, index: int) -> Aval:
+        return outputs[index]
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> Sequence[Any]:
+        return [Parts({params["index"]: cotangent})]
+
+
+class Parts(dict[int, Tensor]):
+    """The cotangents of those outputs of an operation that have one, by their index."""
+
+    def __add__(self, other: Parts) -> Parts:
+        both = {i: self[i] + other[i] for i in self.keys() & other.keys()}
+        return Parts({**self, **other, **both})
+
+
+_pick = Pick()
+
+
+def picked(
+    kind: type[Tensor], device: backends.Device, record: tape.Record | None, outputs: Sequence[Array]
+) -> tuple[Tensor, ...]:
+    """The outputs of one operation as Tensors, each with a place of its own on the tapes."""
+    return tuple(
+        kind._wrap(
+            data,
+            device,
+            None if record is None else tape.record(_pick, (None,), (record,), {"index": i}, data),
+        )
+        for i, data in enumerate(outputs)
+    )
+
+
+def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
+    """`op` of these operands: a Tensor (or a tuple of them), recorded where a tape follows.
+
+    Operands are Tensors, Variables, NumPy arrays, Python numbers and nested lists of them. The
+    result is on the operands' device, and of their class where that is a subclass of Tensor.
+    """
+    kind, device, inputs = bring_together(op, operands)
+    arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
+    try:
+        data = device.kernels[op](*arrays, **params)
+    except Exception as error:
+        raise op.explain(error, inputs, params) from None
+    parents = tuple([x._record if isinstance(x, Tensor) else None for x in inputs])
+    record = None
+    if op.no_gradient is None and parents.count(None) < len(parents):
+        kept = tuple(map(_kept, inputs, operands))
+        record = tape.record(op, kept, parents, params, data)
+    if isinstance(data, tuple):
+        return picked(kind, device, record, data)
+    return kind._wrap(data, device, record)
+
+
+def unary(op: Op, x: TensorLike) -> Tensor:
+    """`apply` for one float Tensor, without the steps that it does not need."""
+    if not isinstance(x, Tensor):
+        return apply(op, x)
+    a, device = x._data, x._device
+    dtype = a.dtype
+    if dtype is not _float32 and dtype is not _float64:
+        return apply(op, x)
+    try:
+        data = device.kernels[op](a)
+    except Exception as error:
+        raise op.explain(error, (x,), {}) from None
+    if data.__class__ is not device.array_type:
+        data = device.wrap(data)
+    out = _new(x.__class__)
+    out._data = data
+    out._device = device
+    node = x._record
+    if node is not None and op.no_gradient is None:
+        node = tape.record(op, (x,), (node,), _NO_PARAMS, data)
+    out._record = node
+    return out
+
+
+def binary(op: Op, x: TensorLike, y: TensorLike) -> Tensor:
+    """`apply` for two float Tensors that are alike, or one and a Python number.
+
+    Every `x + y` takes this path, so nothing is done here that is not needed.
+    """
+    kind: Any = x.__class__
+    right: Any = y.__class__
+    if kind is right and issubclass(kind, Tensor):
+        a, b, device = x._data, y._data, x._device
+        dtype = a.dtype
+        if dtype is not b.dtype or device is not y._device:
+            return apply(op, x, y)
+        parents = (x._record, y._record)
+    elif (right is float or right is int) and issubclass(kind, Tensor):
+        a, b, device = x._data, y, x._device
+        dtype = a.dtype
+        parents = (x._record, None)
+    elif (kind is float or kind is int) and issubclass(right, Tensor):
+        a, b, device, kind = x, y._data, y._device, right
+        dtype = b.dtype
+        parents = (None, y._record)
+    else:
+        return apply(op, x, y)
+    if dtype is not _float32 and dtype is not _float64:
+        return apply(op, x, y)
+    try:
+        data = device.kernels[op](a, b)
+    except Exception as error:
+        raise op.explain(error, (x, y), {}) from None
+    if data.__class__ is not device.array_type:
+        data = device.wrap(data)
+    out = _new(kind)
+    out._data = data
+    out._device = device
+    if parents == _NO_PARENTS or op.no_gradient is not None:
+        out._record = None
+    else:
+        out._record = tape.record(op, (x, y), parents, _NO_PARAMS, data)
+    return out
+
+
+_float32, _float64 = dtypes.float32, dtypes.float64
+_new: Any = object.__new__
+_NO_PARAMS: dict[str, Any] = {}
+_NO_PARENTS = (None, None)
+
+
+def bring_together(
+    op: Op, operands: Sequence[Any]
+) -> tuple[type[Tensor], backends.Device, list[Any]]:
+    """The class and the device of the result, and the operands as `op` takes them: Tensors of its
+    dtypes, and Python numbers. Raises DeviceError where Tensors are on two devices."""
+    values = [x if isinstance(x, Tensor) else tensors.unwrap(x) for x in operands]
+    found = [x for x in values if isinstance(x, Tensor)]
+    kind = next((type(x) for x in found if type(x) is not Tensor), Tensor)
+    device = found[0]._device if found else backends.current()
+    for x in found:
+        if x._device is not device:
+            raise DeviceError(
+                f"{op}: one operand is on device {device.name!r} and another on "
+                f"{x._device.name!r}: bring them together with x.to({device.name!r})"
+            )
+    given = [type(x) if isinstance(x, (bool, int, float)) else x.dtype for x in values]
+    for i, dtype in enumerate(op.operand_dtypes(given, kind)):
+        x = values[i]
+        if isinstance(x, Tensor):
+            values[i] = x if x._data.dtype == dtype else ops.astype(x, dtype)
+        elif isinstance(x, np.ndarray):
+            array = x if dtype is None else x.astype(dtype, copy=False)
+            values[i] = kind._wrap(device.adopt(array), device, None)
+        elif dtype is not None:
+            try:
+                values[i] = kind._wrap(device.from_numpy(np.array(x, dtype)), device, None)
+            except OverflowError as error:
+                raise DtypeError(f"{op}: {error}") from None
+    return kind, device, values
+
+
+def _kept(x: Any, operand: Any) -> Any:
+    """What a record keeps of an operand: a copy, where the user could still change its array."""
+    if isinstance(operand, np.ndarray) and x._data.__class__ is np.ndarray:
+        return x._wrap(x._data.copy(), x._device, None)
+    return x
+
+
+def promoted(given: Sequence[DType | type], kind: type[Tensor] = Tensor) -> DType:
+    """The dtype of an operation between arrays of these dtypes, and Python numbers of these types,
+    by the rules of a class of Tensors."""
+    found: DType | None = None
+    for dtype in given:
+        if isinstance(dtype, np.dtype):
+            found = dtype if found is None else kind.promote(found, dtype)
+    for number in given:
+        if not isinstance(number, np.dtype):
+            own = dtypes.as_dtype(number)
+            found = own if found is None else kind.promote_number(found, number)
+    assert found is not None
+    return found
+
+
+def broadcast_shapes(name: str, *shapes: Shape) -> Shape:
+    """The shape that these shapes broadcast to. Raises ShapeError, for the operation `name`.
+
+    >>> broadcast_shapes("add", (2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        given = " and ".join(str(tuple(shape)) for shape in shapes)
+        raise ShapeError(
+            f"{name}: shapes {given} do not broadcast: counted from the right, sizes must be "
+            "equal, or one of them 1"
+        ) from None
+
+
+def normalize_axis(name: str, axis: Any, ndim: int) -> int:
+    """An axis as a number from 0. Raises ArgumentError, for the operation `name`, for one that is
+    not there.
+
+    >>> normalize_axis("sum", -1, 3)
+    2
+    """
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise ArgumentError(f"{name}: an axis is an integer, not {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise ArgumentError(
+            f"{name}: axis {axis} is out of range for {ndim} dimension{'s' * (ndim != 1)}"
+        )
+    return int(axis) % ndim
+
+
+def normalize_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Axes as a sorted tuple of numbers from 0; None means all. Raises ArgumentError, for the
+    operation `name`, for one that is not there or comes twice.
+
+    >>> normalize_axes("sum", -1, 3), normalize_axes("sum", None, 2)
+    ((2,), (0, 1))
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = {normalize_axis(name, a, ndim) for a in given}
+    if len(found) != len(given):
+        raise ArgumentError(f"{name}: axis {axis!r} names an axis twice")
+    return tuple(sorted(found))
+
+
+def aval(x: Any) -> Any:
+    """The Aval of a Tensor; Python numbers stand for themselves."""
+    return Aval(tuple(x._data.shape), x._data.dtype) if isinstance(x, Tensor) else x
+
+
+from . import ops  # noqa: E402  the operations, which need this module to be defined

@@ -1,0 +1,145 @@
+"""Tensors from nothing: filled ones, ranges, the identity matrix.
+
+Each takes a `dtype` (float32 unless said otherwise) and a `device` (the current one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import backends, dtypes, tensors
+from ..backends import Device
+from ..dtypes import DTypeLike
+from ..errors import ArgumentError, DtypeError
+from ..tensors import Tensor, TensorLike
+
+Size = int | Sequence[int]
+Where = str | Device | None
+
+
+def full(
+    shape: Size,
+    fill_value: bool | int | float,
+    *,
+    dtype: DTypeLike = None,
+    device: Where = None,
+) -> Tensor:
+    """A Tensor whose elements are all `fill_value`, by default of that number's dtype.
+
+    >>> full((2, 2), 7)
+    Tensor([[7, 7],
+            [7, 7]], dtype=int32)
+    """
+    found = dtypes.of_python(fill_value) if dtype is None else dtypes.as_dtype(dtype)
+    try:
+        return _from(np.full(shape, fill_value, found), device)
+    except OverflowError as error:
+        raise DtypeError(f"full: {error}") from None
+    except (ValueError, TypeError):
+        raise ArgumentError(f"full: {shape!r} is not a shape") from None
+
+
+def zeros(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tensor:
+    """A Tensor of zeros.
+
+    >>> zeros(3)
+    Tensor([0., 0., 0.], dtype=float32)
+    """
+    return full(shape, 0.0, dtype=dtype, device=device)
+
+
+def ones(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tensor:
+    """A Tensor of ones.
+
+    >>> ones((1, 2), dtype="int32")
+    Tensor([[1, 1]], dtype=int32)
+    """
+    return full(shape, 1.0, dtype=dtype, device=device)
+
+
+def full_like(x: TensorLike, /, fill_value: bool | int | float, *, dtype: DTypeLike = None) -> Tensor:
+    """A Tensor of the shape, dtype and device of x, filled with one number."""
+    x = tensors.as_tensor(x)
+    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=x._device)
+
+
+def zeros_like(x: TensorLike, /, *, dtype: DTypeLike = None) -> Tensor:
+    """Zeros of the shape, dtype and device of x."""
+    return full_like(x, 0, dtype=dtype)
+
+
+def ones_like(x: TensorLike, /, *, dtype: DTypeLike = None) -> Tensor:
+    """Ones of the shape, dtype and device of x."""
+    return full_like(x, 1, dtype=dtype)
+
+
+def arange(
+    start: int | float,
+    /,
+    stop: int | float | None = None,
+    step: int | float = 1,
+    *,
+    dtype: DTypeLike = None,
+    device: Where = None,
+) -> Tensor:
+    """Numbers from `start` to `stop` (not included) in steps; from 0 if only one is given. int32
+    for integers, float32 where one is a float.
+
+    >>> arange(3), arange(1.0, 2.0, 0.5)
+    (Tensor([0, 1, 2], dtype=int32), Tensor([1. , 1.5], dtype=float32))
+    """
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise ArgumentError("arange: a step of 0 never arrives")
+    if dtype is None:
+        dtype = float if any(isinstance(v, float) for v in (start, stop, step)) else int
+    # Counted in NumPy's own widest dtype first: float32 would miss the end of long ranges.
+    return _from(np.arange(start, stop, step).astype(dtypes.as_dtype(dtype)), device)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    /,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    dtype: DTypeLike = None,
+    device: Where = None,
+) -> Tensor:
+    """`num` numbers from `start` to `stop` at even distances, `stop` the last one if `endpoint`.
+
+    >>> linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
+    if num < 0:
+        raise ArgumentError(f"linspace: num is {num}; it must not be negative")
+    found = np.linspace(start, stop, num, endpoint=endpoint)
+    return _from(found.astype(dtypes.as_dtype(float if dtype is None else dtype)), device)
+
+
+def eye(
+    rows: int,
+    columns: int | None = None,
+    /,
+    *,
+    k: int = 0,
+    dtype: DTypeLike = None,
+    device: Where = None,
+) -> Tensor:
+    """Ones on the diagonal (the k-th above the main one), zeros elsewhere.
+
+    >>> eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]], dtype=float32)
+    """
+    return _from(np.eye(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device)
+
+
+def _from(array: np.ndarray, device: Where) -> Tensor:
+    """A Tensor of an array that nobody else holds."""
+    where = backends.current() if device is None else backends.find(device)
+    return Tensor._wrap(where.adopt(array), where, None)

@@ -1,0 +1,914 @@
+"""Operations that compute each element from those at its place.
+
+Each is a ufunc of the array modules, a C expression for fused kernels, and one line of calculus
+for each argument. Comparisons and logic have no gradient; steps (floor, sign) have gradient zero,
+as in PyTorch and JAX.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from .. import dtypes, tensors
+from ..backends import Array
+from ..dtypes import DType, DTypeLike
+from ..op import (
+    Aval,
+    Binary,
+    Domain,
+    Elementwise,
+    Op,
+    Unary,
+    apply,
+    booleans,
+    broadcast_shapes,
+    integers,
+    promoted,
+    real,
+)
+from ..tensors import Tensor, TensorLike
+
+_ANY = real(-3, 3)
+_POSITIVE = real(0.2, 4)
+_NOT_ZERO = real(-3, 3, away=(0,))
+_WHOLE = real(-3, 3, away=(-3, -2, -1, 0, 1, 2, 3))
+_HALVES = real(-3, 3, away=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
+
+
+def _names(name: str, tensorflow: str = "", torch: str = "") -> dict[str, str]:
+    """The reference frameworks' names where they differ little: `tf.math.x`, `torch.x`, `jnp.x`."""
+    return {
+        "tensorflow": tensorflow or f"math.{name}",
+        "torch": torch or name,
+        "jax": f"numpy.{name}",
+    }
+
+
+def _like(x: TensorLike, out: Tensor) -> Tensor:
+    """An operand as a Tensor of the result's dtype, also where it was a Python number."""
+    return tensors.as_tensor(x, dtype=out.dtype, like=out)
+
+
+def _no_slope(cotangent: Tensor, out: Tensor, *operands: TensorLike) -> Tensor:
+    return cotangent * 0.0
+
+
+# Arithmetic
+
+
+class Add(Binary):
+    """x + y."""
+
+    ufunc = "add"
+    c = "({0} + {1})"
+    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: g)
+    references = _names("add")
+
+
+class Subtract(Binary):
+    """x - y."""
+
+    ufunc = "subtract"
+    c = "({0} - {1})"
+    accepts = "iuf"
+    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g)
+    references = _names("subtract")
+
+
+class Multiply(Binary):
+    """x * y."""
+
+    ufunc = "multiply"
+    c = "({0} * {1})"
+    gradients = (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+    references = _names("multiply")
+
+
+class Divide(Binary):
+    """x / y. Integers become float32."""
+
+    ufunc = "true_divide"
+    c = "({0} / {1})"
+    result = "float"
+    gradients = (lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+    references = _names("divide", tensorflow="divide")
+    domain = (_ANY, _NOT_ZERO)
+
+
+class FloorDivide(Binary):
+    """The largest whole number not above x / y. Its gradient is zero."""
+
+    ufunc = "floor_divide"
+    c = "floor({0} / {1})"
+    accepts = "iuf"
+    gradients = (_no_slope, _no_slope)
+    references = _names("floor_divide", tensorflow="math.floordiv")
+    domain = (real(0.1, 0.9), real(1, 3))
+
+
+class Remainder(Binary):
+    """x - y * floor(x / y): what is left over, with the sign of y."""
+
+    ufunc = "remainder"
+    c = "({0} - {1} * floor({0} / {1}))"
+    accepts = "iuf"
+    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, _like(y, out)))
+    references = _names("remainder", tensorflow="math.floormod")
+    domain = (real(0.1, 0.9), real(1, 3))
+
+
+class Power(Binary):
+    """x ** y. At x = 0 the gradient of y is 0; where y = 0, the gradient of x is 0."""
+
+    ufunc = "power"
+    c = "pow({0}, {1})"
+    accepts = "iuf"
+    references = _names("power", tensorflow="pow", torch="pow")
+    domain = (_POSITIVE, _ANY)
+
+    @staticmethod
+    def _of_base(g: Tensor, out: Tensor, x: TensorLike, y: Any) -> Tensor:
+        if isinstance(y, (int, float)):
+            simple = {0: lambda: g * 0.0, 1: lambda: g, 2: lambda: g * (x * 2.0)}
+            return simple[y]() if y in simple else g * (power(x, y - 1) * y)
+        # x ** (y - 1) is infinite at x = 0 where y = 0, and its factor y is zero.
+        zero = equal(y, 0)
+        return g * (y * power(x, where(zero, 1.0, y - 1.0)))
+
+    @staticmethod
+    def _of_exponent(g: Tensor, out: Tensor, x: TensorLike, y: TensorLike) -> Tensor:
+        x = _like(x, out)
+        return g * where(equal(x, 0), 0.0, out * log(where(equal(x, 0), 1.0, x)))
+
+    gradients = (
+        lambda g, out, x, y: Power._of_base(g, out, x, y),
+        lambda g, out, x, y: Power._of_exponent(g, out, x, y),
+    )
+
+
+def _share(x: Any, y: Any, out: Tensor) -> Tensor:
+    """How much of the larger of two is x: 1, 0, or one half in a tie."""
+    return where(equal(x, y), 0.5, astype(greater(x, y), out.dtype))
+
+
+class Maximum(Binary):
+    """The larger of x and y; NaN where either is. A tie shares the gradient, as in JAX, PyTorch."""
+
+    ufunc = "maximum"
+    c = "({0} > {1} || {0} != {0} ? {0} : {1})"
+    gradients = (
+        lambda g, out, x, y: g * _share(x, y, out),
+        lambda g, out, x, y: g * _share(y, x, out),
+    )
+    references = _names("maximum")
+
+
+class Minimum(Binary):
+    """The smaller of x and y; NaN where either is. A tie shares the gradient, as in JAX, PyTorch."""
+
+    ufunc = "minimum"
+    c = "({0} < {1} || {0} != {0} ? {0} : {1})"
+    gradients = (
+        lambda g, out, x, y: g * _share(y, x, out),
+        lambda g, out, x, y: g * _share(x, y, out),
+    )
+    references = _names("minimum")
+
+
+class Negative(Unary):
+    """-x."""
+
+    ufunc = "negative"
+    c = "(-{0})"
+    accepts = "iuf"
+    gradients = (lambda g, out, x: -g,)
+    references = _names("negative")
+
+
+class Abs(Unary):
+    """The absolute value. Its gradient at 0 is 0, as in all three frameworks."""
+
+    ufunc = "absolute"
+    c = "abs({0})"
+    accepts = "iuf"
+    gradients = (lambda g, out, x: g * sign(x),)
+    references = _names("abs")
+    domain = _NOT_ZERO
+
+
+class Sign(Unary):
+    """-1, 0 or 1. Its gradient is zero."""
+
+    ufunc = "sign"
+    c = "(({0} > 0) - ({0} < 0))"
+    accepts = "iuf"
+    gradients = (_no_slope,)
+    references = _names("sign")
+    domain = _NOT_ZERO
+
+
+class Square(Unary):
+    """x * x."""
+
+    ufunc = "square"
+    c = "({0} * {0})"
+    accepts = "iuf"
+    gradients = (lambda g, out, x: g * (x * 2.0),)
+    references = _names("square")
+
+
+class Sqrt(Unary):
+    """The square root; NaN below 0. No cotangent, no gradient: 0, not NaN, where both are 0."""
+
+    ufunc = "sqrt"
+    c = "sqrt({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / where(equal(g, 0), 1.0, out * 2.0),)
+    references = _names("sqrt")
+    domain = _POSITIVE
+
+
+class Floor(Unary):
+    """The largest whole number not above x. Its gradient is zero."""
+
+    ufunc = "floor"
+    c = "floor({0})"
+    accepts = "iuf"
+    gradients = (_no_slope,)
+    references = _names("floor")
+    domain = _WHOLE
+
+
+class Ceil(Unary):
+    """The smallest whole number not below x. Its gradient is zero."""
+
+    ufunc = "ceil"
+    c = "ceil({0})"
+    accepts = "iuf"
+    gradients = (_no_slope,)
+    references = _names("ceil")
+    domain = _WHOLE
+
+
+class Trunc(Unary):
+    """The whole part: x rounded towards 0. Its gradient is zero."""
+
+    ufunc = "trunc"
+    c = "trunc({0})"
+    accepts = "iuf"
+    gradients = (_no_slope,)
+    references = {"torch": "trunc", "jax": "numpy.trunc"}
+    domain = _WHOLE
+
+
+class Round(Unary):
+    """The nearest whole number; halves go to the even one. Its gradient is zero."""
+
+    ufunc = "rint"
+    c = "rint({0})"
+    accepts = "iuf"
+    gradients = (_no_slope,)
+    references = _names("round")
+    domain = _HALVES
+
+
+# Exponentials and logarithms
+
+
+class Exp(Unary):
+    """e to the x."""
+
+    ufunc = "exp"
+    c = "exp({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * out,)
+    references = _names("exp")
+
+
+class Expm1(Unary):
+    """exp(x) - 1, accurate near 0."""
+
+    ufunc = "expm1"
+    c = "expm1({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * (out + 1.0),)
+    references = _names("expm1")
+
+
+class Log(Unary):
+    """The natural logarithm; -inf at 0, NaN below."""
+
+    ufunc = "log"
+    c = "log({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / x,)
+    references = _names("log")
+    domain = _POSITIVE
+
+
+class Log1p(Unary):
+    """log(1 + x), accurate near 0."""
+
+    ufunc = "log1p"
+    c = "log1p({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / (x + 1.0),)
+    references = _names("log1p")
+    domain = real(-0.8, 3)
+
+
+class Log2(Unary):
+    """The logarithm to base 2."""
+
+    ufunc = "log2"
+    c = "log2({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / (x * math.log(2)),)
+    references = {"torch": "log2", "jax": "numpy.log2"}
+    domain = _POSITIVE
+
+
+class Log10(Unary):
+    """The logarithm to base 10."""
+
+    ufunc = "log10"
+    c = "log10({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / (x * math.log(10)),)
+    references = {"torch": "log10", "jax": "numpy.log10"}
+    domain = _POSITIVE
+
+
+class Sigmoid(Unary):
+    """1 / (1 + exp(-x)), without overflow, and accurate in both tails."""
+
+    c = "(1 / (1 + exp(-{0})))"
+    result = "float"
+    gradients = (lambda g, out, x: g * (out * (1.0 - out)),)
+    references = {"tensorflow": "math.sigmoid", "torch": "sigmoid", "jax": "nn.sigmoid"}
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        small = xp.exp(-xp.abs(x))  # never above 1
+        return xp.where(x < 0, small, 1) / (1 + small)
+
+
+# Trigonometric and hyperbolic functions
+
+
+class Sin(Unary):
+    """The sine of x, in radians."""
+
+    ufunc = "sin"
+    c = "sin({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * cos(x),)
+    references = _names("sin")
+
+
+class Cos(Unary):
+    """The cosine of x, in radians."""
+
+    ufunc = "cos"
+    c = "cos({0})"
+    result = "float"
+    gradients = (lambda g, out, x: -g * sin(x),)
+    references = _names("cos")
+
+
+class Tan(Unary):
+    """The tangent of x, in radians."""
+
+    ufunc = "tan"
+    c = "tan({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * (out * out + 1.0),)
+    references = _names("tan")
+    domain = real(-1.2, 1.2)
+
+
+class Asin(Unary):
+    """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1]."""
+
+    ufunc = "arcsin"
+    c = "asin({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / sqrt((1.0 - x) * (1.0 + x)),)
+    references = _names("asin")
+    domain = real(-0.9, 0.9)
+
+
+class Acos(Unary):
+    """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1]."""
+
+    ufunc = "arccos"
+    c = "acos({0})"
+    result = "float"
+    gradients = (lambda g, out, x: -g / sqrt((1.0 - x) * (1.0 + x)),)
+    references = _names("acos")
+    domain = real(-0.9, 0.9)
+
+
+class Atan(Unary):
+    """The angle in (-pi/2, pi/2) whose tangent is x."""
+
+    ufunc = "arctan"
+    c = "atan({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / (x * x + 1.0),)
+    references = _names("atan")
+
+
+class Atan2(Binary):
+    """The angle of the point (y, x), given as atan2(y, x), in (-pi, pi]."""
+
+    ufunc = "arctan2"
+    c = "atan2({0}, {1})"
+    result = "float"
+    gradients = (
+        lambda g, out, y, x: g * (x / (x * x + y * y)),
+        lambda g, out, y, x: g * (-y / (x * x + y * y)),
+    )
+    references = _names("atan2")
+    domain = (_POSITIVE, _NOT_ZERO)
+
+
+class Sinh(Unary):
+    """The hyperbolic sine."""
+
+    ufunc = "sinh"
+    c = "sinh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * cosh(x),)
+    references = _names("sinh")
+
+
+class Cosh(Unary):
+    """The hyperbolic cosine."""
+
+    ufunc = "cosh"
+    c = "cosh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * sinh(x),)
+    references = _names("cosh")
+
+
+class Tanh(Unary):
+    """The hyperbolic tangent."""
+
+    ufunc = "tanh"
+    c = "tanh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * (1.0 - out * out),)
+    references = _names("tanh")
+
+
+class Asinh(Unary):
+    """The number whose hyperbolic sine is x."""
+
+    ufunc = "arcsinh"
+    c = "asinh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / sqrt(x * x + 1.0),)
+    references = _names("asinh")
+
+
+class Acosh(Unary):
+    """The number not below 0 whose hyperbolic cosine is x; NaN below 1."""
+
+    ufunc = "arccosh"
+    c = "acosh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / sqrt((x - 1.0) * (x + 1.0)),)
+    references = _names("acosh")
+    domain = real(1.2, 4)
+
+
+class Atanh(Unary):
+    """The number whose hyperbolic tangent is x; NaN outside [-1, 1]."""
+
+    ufunc = "arctanh"
+    c = "atanh({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g / ((1.0 - x) * (1.0 + x)),)
+    references = _names("atanh")
+    domain = real(-0.9, 0.9)
+
+
+# Comparison, logic and bits
+
+_COMPARED = "a comparison has no slope"
+_LOGIC = "logic has no slope"
+_BITS = "bits have no slope"
+_SIMILAR = (real(-2, 2), real(-2, 2))
+
+
+class Equal(Binary):
+    """Whether x equals y."""
+
+    ufunc = "equal"
+    c = "({0} == {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("equal", torch="eq")
+    domain = _SIMILAR
+
+
+class NotEqual(Binary):
+    """Whether x differs from y."""
+
+    ufunc = "not_equal"
+    c = "({0} != {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("not_equal", torch="ne")
+    domain = _SIMILAR
+
+
+class Less(Binary):
+    """Whether x is less than y."""
+
+    ufunc = "less"
+    c = "({0} < {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("less", torch="lt")
+    domain = _SIMILAR
+
+
+class LessEqual(Binary):
+    """Whether x is less than y or equal to it."""
+
+    ufunc = "less_equal"
+    c = "({0} <= {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("less_equal", torch="le")
+    domain = _SIMILAR
+
+
+class Greater(Binary):
+    """Whether x is greater than y."""
+
+    ufunc = "greater"
+    c = "({0} > {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("greater", torch="gt")
+    domain = _SIMILAR
+
+
+class GreaterEqual(Binary):
+    """Whether x is greater than y or equal to it."""
+
+    ufunc = "greater_equal"
+    c = "({0} >= {1})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("greater_equal", torch="ge")
+    domain = _SIMILAR
+
+
+class Isnan(Unary):
+    """Whether x is not a number."""
+
+    ufunc = "isnan"
+    c = "({0} != {0})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("isnan", tensorflow="math.is_nan")
+
+
+class Isinf(Unary):
+    """Whether x is infinite."""
+
+    ufunc = "isinf"
+    c = "isinf({0})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("isinf", tensorflow="math.is_inf")
+
+
+class Isfinite(Unary):
+    """Whether x is a number, and finite."""
+
+    ufunc = "isfinite"
+    c = "isfinite({0})"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = _names("isfinite", tensorflow="math.is_finite")
+
+
+class LogicalAnd(Binary):
+    """Whether x and y are both true (not zero)."""
+
+    ufunc = "logical_and"
+    c = "({0} && {1})"
+    result = "bool"
+    no_gradient = _LOGIC
+    references = _names("logical_and")
+    domain = (booleans, booleans)
+
+
+class LogicalOr(Binary):
+    """Whether x or y is true (not zero)."""
+
+    ufunc = "logical_or"
+    c = "({0} || {1})"
+    result = "bool"
+    no_gradient = _LOGIC
+    references = _names("logical_or")
+    domain = (booleans, booleans)
+
+
+class LogicalXor(Binary):
+    """Whether just one of x and y is true (not zero)."""
+
+    ufunc = "logical_xor"
+    c = "(!{0} != !{1})"
+    result = "bool"
+    no_gradient = _LOGIC
+    references = _names("logical_xor")
+    domain = (booleans, booleans)
+
+
+class LogicalNot(Unary):
+    """Whether x is false (zero)."""
+
+    ufunc = "logical_not"
+    c = "(!{0})"
+    result = "bool"
+    no_gradient = _LOGIC
+    references = _names("logical_not")
+    domain = booleans
+
+
+class BitwiseAnd(Binary):
+    """The bits that x and y both have."""
+
+    ufunc = "bitwise_and"
+    c = "({0} & {1})"
+    accepts = "biu"
+    no_gradient = _BITS
+    references = _names("bitwise_and", tensorflow="bitwise.bitwise_and")
+    domain = (integers(-9, 9), integers(-9, 9))
+
+
+class BitwiseOr(Binary):
+    """The bits that x or y has."""
+
+    ufunc = "bitwise_or"
+    c = "({0} | {1})"
+    accepts = "biu"
+    no_gradient = _BITS
+    references = _names("bitwise_or", tensorflow="bitwise.bitwise_or")
+    domain = (integers(-9, 9), integers(-9, 9))
+
+
+class BitwiseXor(Binary):
+    """The bits that just one of x and y has."""
+
+    ufunc = "bitwise_xor"
+    c = "({0} ^ {1})"
+    accepts = "biu"
+    no_gradient = _BITS
+    references = _names("bitwise_xor", tensorflow="bitwise.bitwise_xor")
+    domain = (integers(-9, 9), integers(-9, 9))
+
+
+class BitwiseInvert(Unary):
+    """Every bit of x turned; of booleans, not x."""
+
+    ufunc = "invert"
+    c = "(~{0})"
+    accepts = "biu"
+    no_gradient = _BITS
+    references = {"tensorflow": "bitwise.invert", "torch": "bitwise_not", "jax": "numpy.invert"}
+    domain = integers(-9, 9)
+
+
+class BitwiseLeftShift(Binary):
+    """x with its bits moved up by y places."""
+
+    ufunc = "left_shift"
+    c = "({0} << {1})"
+    accepts = "iu"
+    no_gradient = _BITS
+    references = {
+        "tensorflow": "bitwise.left_shift",
+        "torch": "bitwise_left_shift",
+        "jax": "numpy.left_shift",
+    }
+    domain = (integers(0, 9), integers(0, 9))
+
+
+class BitwiseRightShift(Binary):
+    """x with its bits moved down by y places; the sign stays."""
+
+    ufunc = "right_shift"
+    c = "({0} >> {1})"
+    accepts = "iu"
+    no_gradient = _BITS
+    references = {
+        "tensorflow": "bitwise.right_shift",
+        "torch": "bitwise_right_shift",
+        "jax": "numpy.right_shift",
+    }
+    domain = (integers(-99, 99), integers(0, 9))
+
+
+# What is neither a ufunc nor arithmetic
+
+
+class Where(Elementwise):
+    """x where the condition holds, else y. Neither branch's NaN reaches the other's gradient."""
+
+    arity = 3
+    c = "({0} ? {1} : {2})"
+    gradients = (
+        None,
+        lambda g, out, condition, x, y: where(condition, g, 0.0),
+        lambda g, out, condition, x, y: where(condition, 0.0, g),
+    )
+    references = {"tensorflow": "where", "torch": "where", "jax": "numpy.where"}
+    domain = (booleans, _ANY, _ANY)
+
+    def __call__(self, condition: TensorLike, x: TensorLike, y: TensorLike, /) -> Tensor:
+        return apply(self, condition, x, y)
+
+    def forward(self, xp: Any, condition: Array, x: Array, y: Array) -> Array:
+        return xp.where(condition, x, y)
+
+    def operand_dtypes(
+        self, given: Any, kind: type[Tensor]
+    ) -> list[DType | None]:
+        branches = promoted(given[1:], kind)
+        # Two Python numbers have no array to take their dtype from.
+        arrays = any(isinstance(g, DType) for g in given[1:])
+        return [
+            dtypes.bool_,
+            *(branches if isinstance(g, DType) or not arrays else None for g in given[1:]),
+        ]
+
+    def infer(self, *avals: Any) -> Aval:
+        shape = broadcast_shapes("where", *[a.shape for a in avals if isinstance(a, Aval)])
+        given = [a.dtype if isinstance(a, Aval) else type(a) for a in avals[1:]]
+        return Aval(shape, promoted(given))
+
+
+class Astype(Op):
+    """The same numbers in another dtype; floats lose what is behind the point in integers."""
+
+    gradients = (lambda g, out, x, dtype: astype(g, x.dtype),)
+    references = {
+        "tensorflow": lambda tf, x, dtype: tf.cast(x, dtype.name),
+        "torch": lambda torch, x, dtype: x.to(getattr(torch, dtype.name)),
+        "jax": lambda jax, x, dtype: x.astype(dtype),
+    }
+    examples = ({"dtype": dtypes.float64}, {"dtype": dtypes.float16})
+
+    def __call__(self, x: TensorLike, dtype: DTypeLike, /) -> Tensor:
+        x, dtype = tensors.as_tensor(x), dtypes.as_dtype(dtype)
+        return x if x.dtype == dtype else apply(self, x, dtype=dtype)
+
+    def forward(self, xp: Any, x: Array, *, dtype: DType) -> Array:
+        return x.astype(dtype)
+
+    def infer(self, x: Aval, *, dtype: DType) -> Aval:
+        return Aval(x.shape, dtype)
+
+
+class StopGradient(Unary):
+    """The same value, through which no gradient flows."""
+
+    c = "{0}"
+    no_gradient = "that is what it is for"
+    references = {
+        "tensorflow": "stop_gradient",
+        "torch": lambda torch, x: x.detach(),
+        "jax": "lax.stop_gradient",
+    }
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        return x
+
+
+class Identity(Unary):
+    """The same value, at a place of its own on the tape."""
+
+    c = "{0}"
+    gradients = (lambda g, out, x: g,)
+    references = {"tensorflow": "identity", "torch": "clone", "jax": "numpy.asarray"}
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        return x
+
+
+class Erf(Unary):
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x.
+
+    Source: W. J. Cody, Rational Chebyshev approximations for the error function, Mathematics of
+    Computation 23 (1969), 631-637.
+    """
+
+    c = "erf({0})"
+    result = "float"
+    gradients = (lambda g, out, x: g * (exp(-x * x) * (2 / math.sqrt(math.pi))),)
+    references = _names("erf", torch="special.erf")
+    references["jax"] = "lax.erf"
+
+    # Numerator and denominator, highest power first; the second pair gives erfc(y) exp(y * y).
+    _NEAR = (
+        (0.185777706184603153, 3.1611237438705656, 113.864154151050156, 377.485237685302021,
+         3209.37758913846947),
+        (1.0, 23.6012909523441209, 244.024637934444173, 1282.61652607737228, 2844.23683343917062),
+    )  # fmt: skip
+    _FAR = (
+        (2.15311535474403846e-8, 0.564188496988670089, 8.88314979438837594, 66.1191906371416295,
+         298.635138197400131, 881.95222124176909, 1712.04761263407058, 2051.07837782607147,
+         1230.33935479799725),
+        (1.0, 15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38957456669019,
+         3290.79923573345963, 4362.61909014324716, 3439.36767414372164, 1230.33935480374942),
+    )  # fmt: skip
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        if dtypes.is_half(x.dtype):
+            return self.forward(xp, x.astype(dtypes.float32)).astype(x.dtype)
+        size = xp.minimum(xp.abs(x), 6)  # erf(6) is 1 in float64; powers of more would overflow
+        near = x * _ratio(self._NEAR, size * size)
+        far = 1 - xp.exp(-size * size) * _ratio(self._FAR, size)
+        return xp.where(size < 0.46875, near, xp.copysign(far, x))
+
+
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
+    """The quotient of two polynomials, by Horner's rule."""
+    top, bottom = (
+        functools.reduce(lambda total, c: total * x + c, rest, first * x + second)
+        for first, second, *rest in coefficients
+    )
+    return top / bottom
+
+
+add = Add()
+subtract = Subtract()
+multiply = Multiply()
+divide = Divide()
+floor_divide = FloorDivide()
+remainder = Remainder()
+power = Power()
+maximum = Maximum()
+minimum = Minimum()
+negative = Negative()
+abs = Abs()
+sign = Sign()
+square = Square()
+sqrt = Sqrt()
+floor = Floor()
+ceil = Ceil()
+trunc = Trunc()
+round = Round()
+exp = Exp()
+expm1 = Expm1()
+log = Log()
+log1p = Log1p()
+log2 = Log2()
+log10 = Log10()
+sigmoid = Sigmoid()
+sin = Sin()
+cos = Cos()
+tan = Tan()
+asin = Asin()
+acos = Acos()
+atan = Atan()
+atan2 = Atan2()
+sinh = Sinh()
+cosh = Cosh()
+tanh = Tanh()
+asinh = Asinh()
+acosh = Acosh()
+atanh = Atanh()
+equal = Equal()
+not_equal = NotEqual()
+less = Less()
+less_equal = LessEqual()
+greater = Greater()
+greater_equal = GreaterEqual()
+isnan = Isnan()
+isinf = Isinf()
+isfinite = Isfinite()
+logical_and = LogicalAnd()
+logical_or = LogicalOr()
+logical_xor = LogicalXor()
+logical_not = LogicalNot()
+bitwise_and = BitwiseAnd()
+bitwise_or = BitwiseOr()
+bitwise_xor = BitwiseXor()
+bitwise_invert = BitwiseInvert()
+bitwise_left_shift = BitwiseLeftShift()
+bitwise_right_shift = BitwiseRightShift()
+where = Where()
+astype = Astype()
+stop_gradient = StopGradient()
+identity = Identity()
+erf = Erf()

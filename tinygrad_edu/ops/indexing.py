@@ -1,0 +1,295 @@
+"""Reading and replacing parts of a Tensor.
+
+An index is split in two: a template of what is known beforehand (integers, slices, ellipsis,
+newaxis), and the integer arrays, which are operands like any other. Booleans become the integer
+arrays of where they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import dtypes, tensors
+from ..backends import Array
+from ..dtypes import DType
+from ..errors import ArgumentError, DtypeError, OutOfRangeError
+from ..op import Aval, Op, apply
+from ..tensors import Tensor, TensorLike
+from .creation import ones_like, zeros_like
+from .elementwise import astype, equal, where
+
+Template = tuple[Any, ...]
+
+
+class _Operand:
+    """The place in a template of an integer array."""
+
+    def __repr__(self) -> str:
+        return "array"
+
+
+ARRAY = _Operand()
+
+
+def split_index(x: Tensor, index: Any) -> tuple[Template, list[Any]]:
+    """The template and the integer arrays of an index into x. Raises ArgumentError or DtypeError
+    for what cannot be one, OutOfRangeError for an integer beyond the end of its axis."""
+    parts = index if isinstance(index, tuple) else (index,)
+    template: list[Any] = []
+    arrays: list[Any] = []
+    for part in parts:
+        if part is None or part is Ellipsis:
+            template.append(part)
+        elif isinstance(part, slice):
+            template.append(slice(*[_whole(p, "a slice") for p in (part.start, part.stop, part.step)]))
+        elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            template.append(int(part))
+        else:
+            found = _index_arrays(part)
+            template += [ARRAY] * len(found)
+            arrays += found
+    _check_integers(x.shape, template, arrays)
+    return tuple(template), arrays
+
+
+def _whole(value: Any, what: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        return int(value.__index__())
+    except (AttributeError, TypeError):
+        raise DtypeError(f"indexing: {what} takes integers, not {value!r}") from None
+
+
+def _index_arrays(part: Any) -> list[Any]:
+    """A part of an index as integer arrays: one, or one an axis for a boolean mask."""
+    value = tensors.unwrap(part) if not isinstance(part, Tensor) else part
+    if isinstance(value, (bool, float)):
+        value = np.asarray(value)
+    dtype = value.dtype
+    if dtype == dtypes.bool_:
+        mask = value.numpy() if isinstance(value, Tensor) else value
+        return list(np.nonzero(mask)) if mask.ndim else [np.flatnonzero(mask)]
+    if dtypes.kind(dtype) not in "iu":
+        if value.size:
+            raise DtypeError(f"indexing: an index is integers or booleans, not {dtype}")
+        return [np.zeros(value.shape, dtypes.int32)]  # an empty list
+    return [value]
+
+
+def _check_integers(shape: Sequence[int], template: Sequence[Any], arrays: Sequence[Any]) -> None:
+    """Refuse too many indices, and integers known beforehand that are out of range."""
+    used = sum(part is not None and part is not Ellipsis for part in template)
+    if template.count(Ellipsis) > 1 or used > len(shape):
+        raise OutOfRangeError(
+            f"indexing: {used} indices (and {template.count(Ellipsis)} ellipses) are too many for "
+            f"shape {tuple(shape)}"
+        )
+    axis, rest = 0, iter(arrays)
+    for part in template:
+        if part is Ellipsis:
+            axis += len(shape) - used
+        elif part is not None:
+            _check_range(part if part is not ARRAY else next(rest), axis, shape)
+            axis += 1
+
+
+def _check_range(part: Any, axis: int, shape: Sequence[int]) -> None:
+    size = shape[axis]
+    if isinstance(part, slice):
+        return
+    if isinstance(part, Tensor):
+        part = part.numpy()
+    if isinstance(part, np.ndarray):
+        outside = part[(part < -size) | (part >= size)]
+        if not outside.size:
+            return
+        part = outside.flat[0]
+    if not -size <= part < size:
+        raise OutOfRangeError(
+            f"indexing: {part} is out of range for axis {axis} of shape {tuple(shape)}"
+        )
+
+
+def _merge(template: Template, arrays: Sequence[Array]) -> tuple[Any, ...]:
+    rest = iter(arrays)
+    return tuple(next(rest) if part is ARRAY else part for part in template)
+
+
+def _template_dtypes(given: Sequence[Any], values: int) -> list[DType]:
+    """x and the values in the dtype of x, indices as they are."""
+    return [given[0]] * values + [dtypes.int32 if d == dtypes.bool_ else d for d in given[values:]]
+
+
+class Getitem(Op):
+    """The part of x that an index names, as in NumPy."""
+
+    references = {
+        "torch": lambda torch, x, index: x[index],
+        "jax": lambda jax, x, index: x[index],
+    }
+
+    def __call__(self, x: TensorLike, index: Any, /) -> Tensor:
+        x = tensors.as_tensor(x)
+        template, arrays = split_index(x, index)
+        return apply(self, x, *arrays, index=template)
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType]:
+        return _template_dtypes(given, 1)
+
+    def forward(self, xp: Any, x: Array, *arrays: Array, index: Template) -> Array:
+        return x[_merge(index, arrays)]
+
+    def infer(self, x: Aval, *arrays: Aval, index: Template) -> Aval:
+        # The shape of an index's result is NumPy's to say: ask it, with arrays that hold nothing.
+        dummy = np.broadcast_to(np.empty((), np.int8), x.shape)
+        places = [np.broadcast_to(np.zeros((), np.int8), a.shape) for a in arrays]
+        if 0 in x.shape:
+            return Aval(dummy[_merge(index, places)].shape if not arrays else (), x.dtype)
+        return Aval(dummy[_merge(index, places)].shape, x.dtype)
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> list[Tensor | None]:
+        x, *arrays = inputs
+        zeros = zeros_like(x)
+        found = apply(scatter["add"], zeros, cotangent, *arrays, index=params["index"])
+        return [found, *[None] * len(arrays)]
+
+
+class Scatter(Op, abstract=True):
+    """Base of the replacements: a copy of x in which values went to the places an index names."""
+
+    how: Literal["set", "add", "multiply", "min", "max"]
+
+    def __call__(self, x: TensorLike, index: Any, values: TensorLike, /) -> Tensor:
+        x = tensors.as_tensor(x)
+        template, arrays = split_index(x, index)
+        values = tensors.as_tensor(values, dtype=x.dtype, like=x)
+        return apply(self, x, values, *arrays, index=template)
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType]:
+        return _template_dtypes(given, 2)
+
+    def forward(self, xp: Any, x: Array, values: Array, *arrays: Array, index: Template) -> Array:
+        place = _merge(index, arrays)
+        if hasattr(x, "at"):  # JAX's arrays, which cannot be changed either
+            return getattr(x.at[place], self.how)(values)
+        out = x.copy()
+        if self.how == "set":
+            out[place] = values
+        elif not arrays:  # no place comes twice
+            part = out[place]
+            out[place] = getattr(xp, _UFUNCS[self.how])(part, values)
+        else:
+            getattr(xp, _UFUNCS[self.how]).at(out, place, values)
+        return out
+
+    def infer(self, x: Aval, values: Aval, *arrays: Aval, index: Template) -> Aval:
+        part = getitem.infer(x, *arrays, index=index)
+        try:
+            fits = np.broadcast_shapes(values.shape, part.shape) == part.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ArgumentError(
+                f"at[...].{self.how}: values of shape {values.shape} do not fit the part, of shape "
+                f"{part.shape}"
+            )
+        return x
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> list[Tensor | None]:
+        x, values, *arrays = inputs
+        index = params["index"]
+
+        def read(of: Tensor) -> Tensor:
+            return apply(getitem, of, *arrays, index=index)
+
+        def write(how: str, into: Tensor, what: Any) -> Tensor:
+            what = tensors.as_tensor(what, dtype=into.dtype, like=into)
+            return apply(scatter[how], into, what, *arrays, index=index)
+
+        of_x, of_values = self.parts(cotangent, out, x, values, read, write)
+        return [
+            of_x() if needed[0] else None,
+            of_values() if needed[1] else None,
+            *[None] * len(arrays),
+        ]
+
+    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+        """The cotangents of x and of the values, each as a function of nothing."""
+        raise NotImplementedError  # each replacement states its own
+
+
+_UFUNCS = {"add": "add", "multiply": "multiply", "min": "minimum", "max": "maximum"}
+
+
+class ScatterSet(Scatter):
+    """x with values in place of a part. Where a place comes twice, one of its values stays."""
+
+    how = "set"
+
+    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+        return lambda: write("set", g, 0), lambda: read(g)
+
+
+class ScatterAdd(Scatter):
+    """x with values added to a part; a place that comes twice gets both."""
+
+    how = "add"
+
+    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+        return lambda: g, lambda: read(g)
+
+
+class ScatterMultiply(Scatter):
+    """x with a part multiplied by values. Where a place comes twice, the gradient of its values
+    takes the other values as they are, and needs them not to be 0."""
+
+    how = "multiply"
+
+    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+        factors = write("multiply", ones_like(x), values)
+        return (
+            lambda: g * factors,
+            lambda: read(g * x) * self._others(read(factors), values),
+        )
+
+    @staticmethod
+    def _others(product: Tensor, values: Tensor) -> Tensor:
+        """The product of the other values at each place: 1 where there is no other."""
+        alone = equal(product, values)
+        return where(alone, 1.0, product / where(alone, 1.0, values))
+
+
+class _ScatterExtreme(Scatter, abstract=True):
+    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+        # Everyone who equals the result has a share of its gradient, all the same.
+        held = astype(equal(x, out), x.dtype)
+        chosen = astype(equal(values, read(out)), x.dtype)
+        share = g / write("add", held, chosen)
+        return lambda: held * share, lambda: chosen * read(share)
+
+
+class ScatterMin(_ScatterExtreme):
+    """x with the smaller of it and values in a part. Ties share the gradient."""
+
+    how = "min"
+
+
+class ScatterMax(_ScatterExtreme):
+    """x with the larger of it and values in a part. Ties share the gradient."""
+
+    how = "max"
+
+
+getitem = Getitem()
+scatter: dict[str, Scatter] = {
+    op.how: op
+    for op in (ScatterSet(), ScatterAdd(), ScatterMultiply(), ScatterMin(), ScatterMax())
+}

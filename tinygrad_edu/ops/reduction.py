@@ -1,0 +1,301 @@
+"""Operations that bring the elements along some axes down to one: sums, products, extremes.
+
+`axis` is None (all axes), an integer or a tuple of integers, negative ones counted from the end;
+`keepdims` leaves the reduced axes in place, with size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes, tensors
+from ..backends import Array
+from ..dtypes import DType
+from ..errors import ShapeError
+from ..op import Aval, Axis, Op, Shape, apply, booleans, normalize_axes, normalize_axis
+from ..tensors import Tensor, TensorLike
+from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
+from .movement import broadcast_to, concat, moveaxis, reshape, stack
+
+def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
+    """The shape with the reduced axes left in place, with size 1."""
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+
+
+def _spread(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """A reduced value beside each element that went into it."""
+    return broadcast_to(reshape(reduced, kept_shape(x.shape, axis)), x.shape)
+
+
+class Reduction(Op, abstract=True):
+    """Base of the reductions.
+
+    States `function`, a name that numpy, cupy and jax.numpy share, and for NumPy the `ufunc` whose
+    `reduce` does the same with less in front of it.
+    """
+
+    arity = 1
+    function: str
+    ufunc: str
+    accepts_empty = True
+    result: DType | None = None
+    examples = (
+        {"axis": None, "keepdims": False},
+        {"axis": 0, "keepdims": True},
+        {"axis": (-1,), "keepdims": False},
+        {"axis": (0, -1), "keepdims": True},
+    )
+
+    def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        x = tensors.as_tensor(x)
+        return apply(self, x, axis=normalize_axes(self.name, axis, x.ndim), keepdims=keepdims)
+
+    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+        if xp is np:
+            return getattr(np, self.ufunc).reduce(x, axis=axis, keepdims=keepdims)
+        return getattr(xp, self.function)(x, axis=axis, keepdims=keepdims)
+
+    def infer(self, x: Aval, *, axis: tuple[int, ...], keepdims: bool) -> Aval:
+        if not self.accepts_empty and any(x.shape[a] == 0 for a in axis):
+            raise ShapeError(f"{self.name}: nothing to choose from along axis {axis} of {x.shape}")
+        kept = kept_shape(x.shape, axis)
+        shape = kept if keepdims else tuple(s for i, s in enumerate(kept) if i not in axis)
+        return Aval(shape, self.result or x.dtype)
+
+
+class _Accumulation(Reduction, abstract=True):
+    """Sums and products: narrow integers become 32-bit ones first, halves accumulate in float32."""
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
+        (dtype,) = given
+        narrow = dtypes.kind(dtype) in "biu" and dtype.itemsize < 4
+        unsigned = dtypes.uint32 if dtype.kind == "u" else dtypes.int32
+        return [unsigned if narrow else dtype]
+
+    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+        wide = dtypes.float32 if dtypes.is_half(x.dtype) else x.dtype
+        if xp is np:
+            reduce = getattr(np, self.ufunc).reduce
+            found = reduce(x, axis=axis, dtype=wide, keepdims=keepdims)
+        else:
+            found = getattr(xp, self.function)(x, axis=axis, dtype=wide, keepdims=keepdims)
+        return found if wide == x.dtype else found.astype(x.dtype)
+
+
+def _names(name: str, tensorflow: str, torch: str = "") -> dict[str, Any]:
+    """The reference frameworks' names, with their words for `axis` and `keepdims`."""
+    return {
+        "tensorflow": lambda tf, x, axis, keepdims: getattr(tf, tensorflow)(x, axis, keepdims),
+        "torch": lambda t, x, axis, keepdims: getattr(t, torch or name)(x, axis, keepdims),
+        "jax": lambda jax, x, axis, keepdims: getattr(jax.numpy, name)(
+            x, axis=axis, keepdims=keepdims
+        ),
+    }
+
+
+class Sum(_Accumulation):
+    """The sum along axes. Integers narrower than 32 bits become 32-bit ones."""
+
+    function, ufunc = "sum", "add"
+    gradients = (lambda g, out, x, axis, keepdims: _spread(g, x, axis),)
+    references = _names("sum", "reduce_sum")
+
+
+class Prod(_Accumulation):
+    """The product along axes. Its gradient is right, to any order, where factors are zero."""
+
+    function, ufunc = "prod", "multiply"
+    gradients = (
+        lambda g, out, x, axis, keepdims: _spread(g, x, axis) * product_of_others(x, axis),
+    )
+    references = _names("prod", "reduce_prod")
+    references.pop("torch")  # takes one axis only
+
+
+def product_of_others(x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """For each element the product of the others along these axes, without dividing by it.
+
+    Pairs up neighbours: an element's others are its neighbour, times the others of their pair.
+    """
+    rest = [i for i in range(x.ndim) if i not in axis]
+    front = moveaxis(x, rest, range(len(rest)))
+    row = reshape(front, (*[x.shape[i] for i in rest], -1))
+    found = reshape(_product_of_others_in_row(row), front.shape)
+    return moveaxis(found, range(len(rest)), rest)
+
+
+def _product_of_others_in_row(row: Tensor) -> Tensor:
+    size = row.shape[-1]
+    if size <= 1:
+        return row * 0.0 + 1.0
+    if size % 2:
+        last = row[..., -1:]
+        others = _product_of_others_in_row(row[..., :-1])
+        product = others[..., :1] * row[..., :1]
+        return concat([others * last, product], axis=-1)
+    left, right = row[..., 0::2], row[..., 1::2]
+    of_pairs = _product_of_others_in_row(left * right)
+    return reshape(stack([of_pairs * right, of_pairs * left], axis=-1), row.shape)
+
+
+def _of_extreme(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
+    chosen = astype(equal(x, _spread(out, x, axis)), x.dtype)
+    return chosen * _spread(g / reshape(sum(chosen, axis=axis), g.shape), x, axis)
+
+
+class Max(Reduction):
+    """The largest element along axes; NaN where there is one. Ties share the gradient."""
+
+    function, ufunc, accepts_empty = "max", "maximum", False
+    gradients = (_of_extreme,)
+    references = _names("max", "reduce_max", "amax")
+
+
+class Min(Reduction):
+    """The smallest element along axes; NaN where there is one. Ties share the gradient."""
+
+    function, ufunc, accepts_empty = "min", "minimum", False
+    gradients = (_of_extreme,)
+    references = _names("min", "reduce_min", "amin")
+
+
+class Any_(Reduction):
+    """Whether any element along axes is true (not zero)."""
+
+    name = "any"
+    function, ufunc, result = "any", "logical_or", dtypes.bool_
+    no_gradient = "logic has no slope"
+    references = _names("any", "reduce_any")
+    domain = booleans
+
+
+class All(Reduction):
+    """Whether all elements along axes are true (not zero)."""
+
+    function, ufunc, result = "all", "logical_and", dtypes.bool_
+    no_gradient = "logic has no slope"
+    references = _names("all", "reduce_all")
+    domain = booleans
+
+
+class Argmax(Op):
+    """Where the largest element is: its index (int32) along one axis, the first one in a tie;
+    without an axis, its index among all elements in order."""
+
+    no_gradient = "an index has no slope"
+    function = "argmax"
+    references = {
+        "tensorflow": lambda tf, x, axis, keepdims: tf.argmax(x, axis),
+        "torch": lambda torch, x, axis, keepdims: torch.argmax(x, axis),
+        "jax": lambda jax, x, axis, keepdims: jax.numpy.argmax(x, axis),
+    }
+    examples = ({"axis": 0, "keepdims": False}, {"axis": -1, "keepdims": False})
+
+    def __call__(
+        self, x: TensorLike, /, *, axis: int | None = None, keepdims: bool = False
+    ) -> Tensor:
+        x = tensors.as_tensor(x)
+        if axis is not None:
+            axis = normalize_axis(self.name, axis, x.ndim)
+        return apply(self, x, axis=axis, keepdims=keepdims)
+
+    def forward(self, xp: Any, x: Array, *, axis: int | None, keepdims: bool) -> Array:
+        return getattr(xp, self.function)(x, axis=axis, keepdims=keepdims).astype(dtypes.int32)
+
+    def infer(self, x: Aval, *, axis: int | None, keepdims: bool) -> Aval:
+        axes = normalize_axes(self.name, axis, len(x.shape))
+        if any(x.shape[a] == 0 for a in axes):
+            raise ShapeError(f"{self.name}: nothing to choose from along axis {axes} of {x.shape}")
+        kept = kept_shape(x.shape, axes)
+        shape = kept if keepdims else tuple(s for i, s in enumerate(kept) if i not in axes)
+        return Aval(shape, dtypes.int32)
+
+
+class Argmin(Argmax):
+    """Where the smallest element is; see `argmax`."""
+
+    function = "argmin"
+    references = {
+        "tensorflow": lambda tf, x, axis, keepdims: tf.argmin(x, axis),
+        "torch": lambda torch, x, axis, keepdims: torch.argmin(x, axis),
+        "jax": lambda jax, x, axis, keepdims: jax.numpy.argmin(x, axis),
+    }
+
+
+sum = Sum()
+prod = Prod()
+max = Max()
+min = Min()
+any = Any_()
+all = All()
+argmax = Argmax()
+argmin = Argmin()
+
+
+def mean(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean along axes; integers become float32.
+
+    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    Tensor([2., 3.], dtype=float64)
+    """
+    x = as_float(x)
+    axes = normalize_axes("mean", axis, x.ndim)
+    return sum(x, axis=axes, keepdims=keepdims) / _count(x.shape, axes)
+
+
+def var(
+    x: TensorLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:
+    """The mean square distance from the mean along axes, divided by their number less `correction`.
+
+    >>> var(np.array([1.0, 3.0])), var(np.array([1.0, 3.0]), correction=1)
+    (Tensor(1., dtype=float64), Tensor(2., dtype=float64))
+    """
+    x = as_float(x)
+    axes = normalize_axes("var", axis, x.ndim)
+    squares = square(x - mean(x, axis=axes, keepdims=True))
+    return sum(squares, axis=axes, keepdims=keepdims) / (_count(x.shape, axes) - correction)
+
+
+def std(
+    x: TensorLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:
+    """The square root of `var`. Where it is 0, so is its gradient.
+
+    >>> std(np.array([1.0, 3.0]))
+    Tensor(1., dtype=float64)
+    """
+    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
+    flat = equal(variance, 0)
+    # At 0 the root is infinitely steep; what it is given there instead has no slope.
+    return where(flat, 0.0, sqrt(where(flat, 1.0, variance)))
+
+
+def logsumexp(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) along axes, without overflow.
+
+    >>> logsumexp(np.array([1000.0, 1000.0]))
+    Tensor(1000.69314718, dtype=float64)
+    """
+    x = as_float(x)
+    axes = normalize_axes("logsumexp", axis, x.ndim)
+    top = stop_gradient(max(x, axis=axes, keepdims=True))
+    top = where(isfinite(top), top, 0.0)
+    found = log(sum(exp(x - top), axis=axes, keepdims=True)) + top
+    return found if keepdims else reshape(found, [s for i, s in enumerate(x.shape) if i not in axes])
+
+
+def as_float(x: TensorLike) -> Tensor:
+    """x as a Tensor of a float dtype: integers and booleans become float32."""
+    x = tensors.as_tensor(x)
+    return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
+
+
+def _count(shape: Shape, axes: Sequence[int]) -> float:
+    count = 1.0
+    for axis in axes:
+        count *= shape[axis]
+    return count

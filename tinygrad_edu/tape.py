@@ -1,0 +1,545 @@
+"""The tape: what was computed, and the walk back over it.
+
+While a tape is open, every operation on a value it follows leaves a Record: the operation, its
+inputs, its outputs. An output links to its record, a record to its inputs, and no input knows its
+outputs; so there are no reference cycles, and what nobody holds is freed at once. Walking back is
+one loop over the records in reverse order, asking each operation for its vector-Jacobian product.
+
+Tapes have numbers. A record holds the numbers of the tapes that follow it. Number 0 is the tape
+that is always open: `requires_grad` tensors are followed by it, and `Tensor.backward()` walks it.
+
+Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from . import dtypes, tree
+from .errors import DtypeError, GradientError, ShapeError
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensors import Operators, Tensor
+
+ALWAYS = 0
+"""The number of the tape that is always open."""
+
+
+class _Every:
+    """The tapes that follow a leaf at all times: all from the number `first` on."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __contains__(self, number: int) -> bool:
+        return number >= self.first
+
+
+EVERY = _Every(ALWAYS)
+"""Followed by every tape and by `backward()`: a tensor that requires gradients."""
+EXPLICIT = _Every(ALWAYS + 1)
+"""Followed by every tape that somebody opened: a trainable Variable."""
+
+
+class Leaf:
+    """What the tape knows of a value that was not computed: who follows it, and its gradient."""
+
+    __slots__ = ("grad", "tapes")
+
+    parents: tuple[()] = ()
+    sequence = -1  # a leaf comes before every record
+
+    def __init__(self, tapes: _Every | tuple[int, ...]) -> None:
+        self.tapes = tapes
+        self.grad: Tensor | None = None
+
+
+class Record:
+    """One operation on the tape.
+
+    `inputs` are what the operation was given (Tensors, or Python numbers), `parents` the nodes
+    they came from (None for a constant), `outputs` the bare array, or a tuple of arrays.
+    """
+
+    __slots__ = (
+        "code",
+        "inputs",
+        "instruction",
+        "op",
+        "outputs",
+        "parents",
+        "params",
+        "sequence",
+        "tapes",
+    )
+
+    op: Op
+    inputs: tuple[Any, ...]
+    parents: tuple[Node | None, ...]
+    params: dict[str, Any]
+    outputs: Any
+    tapes: tuple[int, ...]
+    sequence: int
+    code: CodeType
+    instruction: int
+
+    def free(self) -> None:
+        """Let go of every value. Who walks over this record again gets an error."""
+        self.inputs = self.outputs = self.parents = None  # type: ignore[assignment]
+
+    @property
+    def freed(self) -> bool:
+        return self.parents is None
+
+    def where(self) -> str:
+        """The user's line that called the operation: `train.py:12: loss = (x @ W).mean()`."""
+        number = self.code.co_firstlineno
+        for start, end, line in self.code.co_lines():
+            if start <= self.instruction < end and line is not None:
+                number = line
+        filename = self.code.co_filename
+        source = linecache.getline(filename, number).strip()
+        return f"{Path(filename).name}:{number}" + (f": {source}" if source else "")
+
+
+Node = Leaf | Record
+
+
+class Recording:
+    """Which tapes are open. Never changed: opening or closing a tape makes another one."""
+
+    __slots__ = ("explicit", "open", "tapes")
+
+    def __init__(self, always: bool, tapes: tuple[GradientTape, ...]) -> None:
+        self.tapes = tapes
+        self.explicit = tuple(tape._number for tape in tapes)
+        # Following compares these tuples by identity, so equal ones must be one object.
+        self.open = (ALWAYS, *self.explicit) if always else self.explicit
+
+    def opened(self, tape: GradientTape) -> Recording:
+        return Recording(ALWAYS in self.open, (*self.tapes, tape))
+
+    def closed(self, tape: GradientTape) -> Recording:
+        return Recording(ALWAYS in self.open, tuple(t for t in self.tapes if t is not tape))
+
+    def followers(self, parents: Iterable[Node | None]) -> tuple[int, ...]:
+        """The open tapes that follow any of these nodes."""
+        nodes = [node for node in parents if node is not None]
+        found = tuple(n for n in self.open if any(n in node.tapes for node in nodes))
+        return next((t for t in (self.open, self.explicit) if t == found), found)
+
+
+_NOTHING_OPEN = Recording(True, ())
+_current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NOTHING_OPEN)
+
+_new_record = functools.partial(object.__new__, Record)
+_next_sequence = itertools.count().__next__
+_next_number = itertools.count(ALWAYS + 1).__next__
+_live = {ALWAYS}  # the numbers of tapes that may still be walked
+_watching = threading.Lock()
+
+_HERE = str(Path(__file__).parent)
+_LOWERING = str(Path(__file__).parent.parent / "lowering")
+
+
+class _Library(dict[str, bool]):
+    """Whether a file is part of this library; asked once a file."""
+
+    def __missing__(self, filename: str) -> bool:
+        inside = self[filename] = filename.startswith((_HERE, _LOWERING))
+        return inside
+
+
+_in_library = _Library()
+
+
+def record(
+    op: Op,
+    inputs: tuple[Any, ...],
+    parents: tuple[Node | None, ...],
+    params: dict[str, Any],
+    outputs: Any,
+) -> Record | None:
+    """Put one operation on the tapes that follow its inputs; None if none of them is open.
+
+    Every recorded operation passes through here, so this is written for speed.
+    """
+    recording = _current.get()
+    tapes: Any = None
+    for node in parents:
+        if node is not None:
+            if tapes is None:
+                tapes = node.tapes
+            elif node.tapes is not tapes:
+                tapes = recording.followers(parents)
+                break
+    if tapes is not recording.explicit and tapes is not recording.open:
+        tapes = recording.followers(parents)
+    if not tapes:
+        return None
+    made: Record = _new_record()
+    made.op = op
+    made.inputs = inputs
+    made.parents = parents
+    made.params = params
+    made.outputs = outputs
+    made.tapes = tapes
+    made.sequence = _next_sequence()
+    frame = sys._getframe(2)
+    while _in_library[(code := frame.f_code).co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    # The code object and the instruction say where; the frame would keep the user's locals alive.
+    made.code = code
+    made.instruction = frame.f_lasti
+    for tape in recording.tapes:
+        if tape._number in tapes:
+            tape._records.append(made)
+    return made
+
+
+class GradientTape:
+    """Records operations on watched Tensors and trainable Variables while it is open.
+
+    `persistent`: keep the records after `gradient`, so that it can be called again.
+
+    >>> import tinygrad_edu as edu
+    >>> time = edu.Variable(3.0)
+    >>> with edu.GradientTape() as outer:
+    ...     with edu.GradientTape() as inner:
+    ...         position = 4.9 * time**2
+    ...     speed = inner.gradient(position, time)
+    >>> print(f"{outer.gradient(speed, time):.1f}")
+    9.8
+    """
+
+    def __init__(self, persistent: bool = False) -> None:
+        self.persistent = persistent
+        self._number = _next_number()
+        self._records: list[Record] = []
+        self._spent = False
+        _live.add(self._number)
+
+    def __enter__(self) -> GradientTape:
+        self._check_unspent("opened")
+        _current.set(_current.get().opened(self))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _current.set(_current.get().closed(self))
+
+    def __del__(self) -> None:
+        self._release()
+
+    def watch(self, tensors: Any) -> None:
+        """Follow a Tensor, or each Tensor of a nested structure, from now on.
+
+        Raises DtypeError for integers and booleans: no gradient flows through them.
+        """
+        for tensor in tree.leaves(tensors):
+            check_differentiable(tensor, "GradientTape.watch")
+            value = tensor.value
+            node = value._record
+            if node is None or node.parents is None:
+                value._record = Leaf((self._number,))
+            else:
+                follow(node, self._number)
+
+    @contextmanager
+    def stop_recording(self) -> Iterator[None]:
+        """Pause this tape inside a `with` statement."""
+        before = _current.get()
+        _current.set(before.closed(self))
+        try:
+            yield
+        finally:
+            _current.set(before)
+
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+        """The gradient of `target` with respect to `sources`.
+
+        `target` and `sources` are Tensors, Variables or nested structures of them; the result has
+        the structure of `sources`, and None where nothing connects. Each gradient has its source's
+        shape and dtype. A target that is not a scalar counts as its sum, unless `output_gradients`
+        (of the target's structure) gives its cotangent. Other open tapes record this computation;
+        this one does not.
+
+        Raises GradientError when the tape was used up, DtypeError for an integer target or source,
+        ShapeError for a cotangent of another shape than its target.
+
+        >>> import tinygrad_edu as edu
+        >>> x = edu.tensor([1.0, 2.0])
+        >>> with edu.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = x * x
+        >>> tape.gradient(y, {"x": x})
+        {'x': Tensor([2., 4.], dtype=float32)}
+        """
+        self._check_unspent("walked")
+        targets = tree.leaves(target)
+        leaves, structure = tree.flatten(sources)
+        for value in (*targets, *leaves):
+            check_differentiable(value, "GradientTape.gradient")
+        given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
+        if len(given) != len(targets):
+            raise GradientError(
+                f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
+            )
+        with self.stop_recording():
+            found = walk_back(
+                self._records,
+                [t.value._record for t in targets],
+                [seed(t, g, "GradientTape.gradient") for t, g in zip(targets, given, strict=True)],
+                [s.value._record for s in leaves],
+            )
+        if not self.persistent:
+            _current.set(_current.get().closed(self))
+            self._spent = True
+            self._release()
+            self._records.clear()
+        return structure.unflatten(found)
+
+    def _check_unspent(self, what: str) -> None:
+        if self._spent:
+            raise GradientError(
+                f"this GradientTape was used up by gradient() and cannot be {what} again: make it "
+                "with GradientTape(persistent=True), or ask for all gradients in one call"
+            )
+
+    def _release(self) -> None:
+        _live.discard(self._number)
+        free(self._records, self._number)
+
+    def __repr__(self) -> str:
+        if self._spent:
+            return "GradientTape, used up by gradient()"
+        count = len(self._records)
+        title = f"GradientTape, {count} record{'s' * (count != 1)}"
+        return "\n".join([title, *describe(self._records)])
+
+
+def walk_back(
+    records: Sequence[Record],
+    targets: Sequence[Node | None],
+    cotangents: Sequence[Tensor],
+    sources: Sequence[Node | None],
+) -> list[Tensor | None]:
+    """The cotangent of each source, given those of the targets: reverse-mode differentiation.
+
+    `records` stand in the order in which they were made. The first loop finds what depends on a
+    source; the second goes back over just that, each record once.
+    """
+    asked = {source for source in sources if source is not None}
+    wanted: set[Node | None] = {*asked}
+    for made in records:
+        if made.parents is None:
+            raise GradientError(
+                f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
+                "keep it there with retain_graph=True or a persistent tape"
+            )
+        for node in made.parents:
+            if node in wanted:
+                wanted.add(made)
+                break
+    pending: dict[Node | None, Any] = {}
+    for node, cotangent in zip(targets, cotangents, strict=True):
+        pending[node] = pending[node] + cotangent if node in pending else cotangent
+    for made in reversed(records):
+        cotangent = pending.get(made)
+        if cotangent is None:
+            continue
+        if made not in asked:
+            del pending[made]
+        mask = [node in wanted for node in made.parents]
+        if True not in mask:
+            continue
+        found = made.op.pull_back(made, mask, cotangent)
+        for needed, node, x, gradient in zip(mask, made.parents, made.inputs, found, strict=True):
+            if not needed or gradient is None:
+                continue
+            if x is not None:
+                gradient = fit(gradient, x)
+            pending[node] = pending[node] + gradient if node in pending else gradient
+    pending[None] = None  # where nothing connects
+    return [pending.get(source) for source in sources]
+
+
+def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
+    """What the tape of this number holds behind `target`: records in order, and leaves."""
+    records: set[Record] = set()
+    leaves: dict[Leaf, None] = {}
+    stack: list[Node | None] = [target]
+    while stack:
+        node = stack.pop()
+        if node is None or node in records or number not in node.tapes:
+            continue
+        if isinstance(node, Leaf):
+            leaves[node] = None
+            continue
+        records.add(node)
+        stack.extend(node.parents or ())
+    return sorted(records, key=lambda made: made.sequence), list(leaves)
+
+
+def free(records: Iterable[Record], number: int) -> None:
+    """Free the records that only this tape, and tapes that are gone, have followed."""
+    others = _live - {number}
+    for made in records:
+        if others.isdisjoint(made.tapes):
+            made.free()
+
+
+def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
+    """`Tensor.backward`, which documents it."""
+    check_differentiable(target, "backward")
+    node = target._record
+    if isinstance(node, Leaf) and ALWAYS in node.tapes:
+        records, leaves = [], [node]
+    elif isinstance(node, Record) and ALWAYS in node.tapes:
+        records, leaves = reachable(node, ALWAYS)
+    else:
+        raise GradientError(
+            "backward: nothing was recorded, because no value that this one was computed from "
+            "requires gradients: make one with edu.tensor(..., requires_grad=True), outside "
+            "no_grad()"
+        )
+    if gradient is None and target.size != 1:
+        raise GradientError(
+            f"backward: a tensor of shape {target.shape} is not a scalar: call it on a mean() or "
+            "sum(), or give backward(gradient) a cotangent of this shape"
+        )
+    cotangent = seed(target, gradient, "backward")
+    before = _current.get()
+    _current.set(Recording(create_graph, before.tapes))
+    try:
+        found = walk_back(records, [node], [cotangent], leaves)
+        sums = [
+            new if leaf.grad is None or new is None else leaf.grad + new
+            for leaf, new in zip(leaves, found, strict=True)
+        ]
+    finally:
+        _current.set(before)
+    for leaf, total in zip(leaves, sums, strict=True):
+        leaf.grad = leaf.grad if total is None else total
+    if not (retain_graph or create_graph):
+        free(records, ALWAYS)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Stop every recording begun outside, inside a `with` statement or a decorated function.
+
+    A tape opened inside records.
+
+    >>> import tinygrad_edu as edu
+    >>> x = edu.tensor(2.0, requires_grad=True)
+    >>> with edu.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    before = _current.get()
+    _current.set(Recording(False, ()))
+    try:
+        yield
+    finally:
+        _current.set(before)
+
+
+def follow(node: Node, number: int) -> None:
+    """Have the tape of this number follow a node as well."""
+    with _watching:
+        if number not in node.tapes:
+            # Numbers of tapes that are gone go, or a value watched each step would collect them.
+            alive = tuple(n for n in node.tapes if n in _live)  # type: ignore[union-attr]
+            node.tapes = (*alive, number)
+
+
+def check_differentiable(value: Any, where: str) -> None:
+    """Raise DtypeError unless `value` is a Tensor or Variable of a float dtype."""
+    if not isinstance(value, tensors.Operators):
+        raise DtypeError(
+            f"{where}: a {type(value).__name__} has no place on a tape: "
+            "make it a Tensor with edu.tensor, or a Variable"
+        )
+    if not dtypes.is_float(value.dtype):
+        raise DtypeError(
+            f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
+            "use a float dtype, for example x.astype('float32')"
+        )
+
+
+def seed(target: Operators, cotangent: Any, where: str) -> Tensor:
+    """The cotangent that a walk back starts from: ones unless given."""
+    if cotangent is None:
+        return ops.ones_like(target)
+    cotangent = tensors.as_tensor(cotangent, like=target)
+    if cotangent.shape != target.shape:
+        raise ShapeError(
+            f"{where}: a cotangent of shape {cotangent.shape} does not fit a target of shape "
+            f"{target.shape}"
+        )
+    return ops.astype(cotangent, target.dtype)
+
+
+def fit(cotangent: Tensor, x: Tensor) -> Tensor:
+    """A cotangent summed over the axes along which `x` was broadcast, in the dtype of `x`."""
+    data, like = cotangent._data, x._data
+    if data.shape != like.shape:
+        cotangent = ops.sum_to(cotangent, like.shape)
+    if data.dtype is not like.dtype:
+        cotangent = ops.astype(cotangent, like.dtype)
+    return cotangent
+
+
+def describe(records: Sequence[Record]) -> Iterator[str]:
+    """The records as numbered lines: `3. %3 float32(2, 1) = matmul(%1, a float32(4, 2))`, and the
+    user's line. Computed values have a number, values from outside a letter."""
+    names: dict[Any, str] = {}
+    rows = []
+    for made in records:
+        names[made] = f"%{len(rows) + 1}"
+        operands = []
+        for x, node in zip(made.inputs or (), made.parents or (), strict=True):
+            if node in names and isinstance(node, Record):
+                operands.append(names[node])
+            elif x is None or not hasattr(x, "shape"):
+                operands.append(names.get(node, repr(x)))
+            else:
+                known = (node or id(x)) in names
+                name = names.setdefault(node or id(x), _letter(names))
+                operands.append(name if known else f"{name} {_typed(x._data)}")
+        parameters = [f"{name}={value!r}" for name, value in made.params.items()]
+        outputs = made.outputs if isinstance(made.outputs, tuple) else (made.outputs,)
+        result = ", ".join("freed" if o is None else _typed(o) for o in outputs)
+        call = f"{made.op}({', '.join(operands + parameters)})"
+        rows.append((f"{len(rows) + 1:3}. {names[made]} {result} = {call}", made))
+    width = max((len(text) for text, _ in rows), default=0)
+    for text, made in rows:
+        yield f"{text:{width}}  # {made.where()}"
+
+
+def _letter(names: dict[Any, str]) -> str:
+    """a, b, ..., z, a1, b1, ...: the next name of a value from outside."""
+    used = sum(not name.startswith("%") for name in names.values())
+    return "abcdefghijklmnopqrstuvwxyz"[used % 26] + (str(used // 26) if used >= 26 else "")
+
+
+def _typed(data: Any) -> str:
+    return f"{data.dtype}({', '.join(map(str, data.shape))})"
+
+
+# What follows is needed when a tape is walked; these modules need this one when they are imported.
+from . import ops, tensors  # noqa: E402

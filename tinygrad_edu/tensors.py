@@ -1,0 +1,582 @@
+"""Tensor: an immutable array, the device it lives on, and its place on the tape.
+
+Its operators and methods call the operations of `ops`, which is where computing happens. A
+Variable has the same face (`Operators`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
+
+from . import backends, dtypes
+from .backends import Array, Device
+from .dtypes import DType, DTypeLike
+from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
+
+if TYPE_CHECKING:
+    from .tape import Node
+    from .variable import Variable
+
+TensorLike: TypeAlias = Union[
+    "Tensor", "Variable", np.ndarray, np.generic, bool, int, float, Sequence[Any]
+]
+"""What an operation takes: Tensors, Variables, NumPy arrays, numbers, nested lists of numbers."""
+
+
+class Operators:
+    """What a Tensor and a Variable can do alike: operators, methods, conversion to Python, NumPy."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Tensor:
+        """The Tensor: itself, or what a Variable holds now."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value._data.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self.value._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.value._data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(self.value._data.size)
+
+    @property
+    def device(self) -> Device:
+        """Where it lives; equal to its name, as in `x.device == "numpy"`."""
+        return self.value._device
+
+    # Arithmetic. NumPy arrays leave these to us: see __array_ufunc__.
+
+    def __add__(self, other: TensorLike) -> Tensor:
+        return binary(ops.add, self, other)
+
+    def __radd__(self, other: TensorLike) -> Tensor:
+        return binary(ops.add, other, self)
+
+    def __sub__(self, other: TensorLike) -> Tensor:
+        return binary(ops.subtract, self, other)
+
+    def __rsub__(self, other: TensorLike) -> Tensor:
+        return binary(ops.subtract, other, self)
+
+    def __mul__(self, other: TensorLike) -> Tensor:
+        return binary(ops.multiply, self, other)
+
+    def __rmul__(self, other: TensorLike) -> Tensor:
+        return binary(ops.multiply, other, self)
+
+    def __truediv__(self, other: TensorLike) -> Tensor:
+        return binary(ops.divide, self, other)
+
+    def __rtruediv__(self, other: TensorLike) -> Tensor:
+        return binary(ops.divide, other, self)
+
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return binary(ops.floor_divide, self, other)
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return binary(ops.floor_divide, other, self)
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return binary(ops.remainder, self, other)
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return binary(ops.remainder, other, self)
+
+    def __pow__(self, other: TensorLike) -> Tensor:
+        return binary(ops.power, self, other)
+
+    def __rpow__(self, other: TensorLike) -> Tensor:
+        return binary(ops.power, other, self)
+
+    def __matmul__(self, other: TensorLike) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self.value
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    # Comparison, element by element. Anything that is not numeric is simply not equal.
+
+    def __eq__(self, other: object) -> Any:
+        return ops.equal(self, other) if _is_numeric(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return ops.not_equal(self, other) if _is_numeric(other) else NotImplemented
+
+    def __lt__(self, other: TensorLike) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: TensorLike) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: TensorLike) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: TensorLike) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # Bits; of booleans, logic.
+
+    def __and__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_and(other, self)
+
+    def __or__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __invert__(self) -> Tensor:
+        return ops.bitwise_invert(self)
+
+    def __lshift__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: TensorLike) -> Tensor:
+        return ops.bitwise_right_shift(other, self)
+
+    # Reductions and movement, as methods.
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.all(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """`x.reshape(2, 3)` or `x.reshape((2, 3))`; see `ops.reshape`."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in this order; without any, in reverse."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return ops.permute_dims(self, order or range(self.ndim)[::-1])
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return ops.squeeze(self, axis=axis)
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return ops.matrix_transpose(self)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """The same numbers in another dtype."""
+        return ops.astype(self, dtype)
+
+    def to(self, device: str | Device) -> Tensor:
+        """The same numbers on another device."""
+        return ops.to_device(self, device)
+
+    def __getitem__(self, index: Any) -> Any:
+        return ops.getitem(self, index)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise DtypeError("len: a 0-d Tensor has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.value[i] for i in range(len(self)))
+
+    # Out of the engine.
+
+    def numpy(self) -> np.ndarray:
+        """The elements as a NumPy array: a read-only view where it can be one."""
+        value = self.value
+        array = value._device.to_numpy(value._data)
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        return array
+
+    def item(self) -> bool | int | float:
+        """The only element, as a Python number. Raises ShapeError if there are more, or none."""
+        if self.size != 1:
+            raise ShapeError(
+                f"item: a Tensor of shape {self.shape} is not one number: pick an element, or use "
+                "numpy() or tolist()"
+            )
+        return self.numpy().item()  # type: ignore[no-any-return]
+
+    def tolist(self) -> Any:
+        """The elements as nested Python lists."""
+        return self.numpy().tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if dtypes.kind(self.dtype) not in "iu" or self.ndim:
+            raise DtypeError(f"a {self.dtype} Tensor of shape {self.shape} cannot be an index")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ArgumentError(
+                f"the truth of a Tensor of shape {self.shape} is ambiguous: use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return interop.array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return interop.array_function(function, args, kwargs)
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.ndim:
+            raise DtypeError(
+                f"format {spec!r} is for one number, not for a Tensor of shape {self.shape}: pick "
+                "an element, or format .tolist()"
+            )
+        return format(self.item(), spec)
+
+    def _describe(self, name: str, details: str = "") -> str:
+        array = self.numpy()
+        text = np.array2string(array, separator=", ", prefix=f"{name}(")
+        shape = f", shape={self.shape}" if not array.size or array.size > 1000 else ""
+        device = "" if self.device is backends.numpy else f", device={self.device.name!r}"
+        return f"{name}({text}{shape}, dtype={self.dtype.name}{device}{details})"
+
+    # Differentiation.
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward()` has added up here; set it to None to start again."""
+        node = self.value._record
+        return node.grad if isinstance(node, tape.Leaf) else None
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        node = self.value._record
+        if not isinstance(node, tape.Leaf):
+            raise ArgumentError("grad: only what was made with requires_grad=True has one to set")
+        if gradient is not None and (gradient.shape, gradient.dtype) != (self.shape, self.dtype):
+            raise ShapeError(
+                f"grad: {gradient.dtype} of shape {gradient.shape} is no gradient of {self.dtype} "
+                f"of shape {self.shape}"
+            )
+        node.grad = gradient
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward()` reaches this: made with requires_grad=True, or computed from what
+        was."""
+        node = self.value._record
+        return node is not None and tape.ALWAYS in node.tapes
+
+    def backward(
+        self,
+        gradient: TensorLike | None = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this to the `.grad` of everything it was computed from that was made
+        with requires_grad=True.
+
+        `gradient` is the cotangent to start from, of this shape; a scalar needs none. The records
+        are freed, unless `retain_graph`, so that a second call is an error. With `create_graph` the
+        gradients can be differentiated again.
+
+        Raises GradientError if nothing was recorded, if the records were freed, or if this is not
+        a scalar and no cotangent is given; DtypeError for integers.
+
+        >>> import tinygrad_edu as edu
+        >>> x = edu.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([2., 4.], dtype=float32)
+        """
+        tape.backward(self.value, gradient, retain_graph, create_graph)
+
+
+class Tensor(Operators):
+    """An immutable array on a device. Make one with `edu.tensor`, `edu.zeros` and their like.
+
+    Arithmetic, comparison and indexing are NumPy's; `x.at[i].set(value)` gives a changed copy.
+    Subclasses may promote dtypes by rules of their own (`promote`, `promote_number`): what is
+    computed from a subclass is of that subclass.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_device", "_record")
+
+    _data: Array
+    _device: Device
+    _record: Node | None
+
+    promote = staticmethod(dtypes.promote)
+    promote_number = staticmethod(dtypes.promote_weak)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise DtypeError("a Tensor is made with edu.tensor(data), edu.zeros(shape) and their like")
+
+    @classmethod
+    def _wrap(cls, data: Array, device: Device, record: Node | None) -> Tensor:
+        if data.__class__ is not device.array_type:
+            data = device.wrap(data)
+        made: Tensor = object.__new__(cls)
+        made._data = data
+        made._device = device
+        made._record = record
+        return made
+
+    @property
+    def value(self) -> Tensor:
+        return self
+
+    @property
+    def at(self) -> At:
+        """Changed copies: `x.at[i].set(v)`, and `.add`, `.multiply`, `.min`, `.max`."""
+        return At(self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise ImmutableError(
+            "'Tensor' object does not support item assignment, because Tensors never change: use "
+            "x = x.at[index].set(value), or an edu.Variable with v[index].assign(value)"
+        )
+
+    def __repr__(self) -> str:
+        leaf = isinstance(self._record, tape.Leaf) and self.requires_grad
+        return self._describe("Tensor", ", requires_grad=True" if leaf else "")
+
+    def __reduce__(self) -> Any:
+        leaf = isinstance(self._record, tape.Leaf) and self.requires_grad
+        return _rebuild, (type(self), np.array(self.numpy()), self.device.name, leaf)
+
+    def __copy__(self) -> Tensor:
+        return self
+
+
+class At:
+    """`x.at`: what comes before an index."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, index: Any) -> Part:
+        return Part(self._tensor, index)
+
+
+class Part:
+    """`x.at[index]`: copies of x in which that part is changed; values broadcast to it.
+
+    >>> tensor([1, 2, 3]).at[0].set(9)
+    Tensor([9, 2, 3], dtype=int32)
+    >>> tensor([1, 2, 3]).at[[0, 0]].add(1)
+    Tensor([3, 2, 3], dtype=int32)
+    """
+
+    def __init__(self, tensor: Tensor, index: Any) -> None:
+        self._tensor = tensor
+        self._index = index
+
+    def set(self, values: TensorLike) -> Tensor:
+        return ops.scatter["set"](self._tensor, self._index, values)
+
+    def add(self, values: TensorLike) -> Tensor:
+        return ops.scatter["add"](self._tensor, self._index, values)
+
+    def multiply(self, values: TensorLike) -> Tensor:
+        return ops.scatter["multiply"](self._tensor, self._index, values)
+
+    def min(self, values: TensorLike) -> Tensor:
+        return ops.scatter["min"](self._tensor, self._index, values)
+
+    def max(self, values: TensorLike) -> Tensor:
+        return ops.scatter["max"](self._tensor, self._index, values)
+
+
+def tensor(
+    data: TensorLike,
+    dtype: DTypeLike = None,
+    device: str | Device | None = None,
+    *,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A Tensor with a copy of `data`: numbers, nested lists of them, arrays, other Tensors.
+
+    Python numbers become float32, int32 or bool; an array keeps its dtype, unless `dtype` is given.
+    It lives on `device`, or where `data` lives, or on the current device.
+
+    Raises DtypeError for what is not numeric, or does not fit the dtype; ShapeError for ragged
+    lists.
+
+    >>> tensor([[1, 2], [3, 4]])
+    Tensor([[1, 2],
+            [3, 4]], dtype=int32)
+    >>> tensor(0.5, "float64", requires_grad=True)
+    Tensor(0.5, dtype=float64, requires_grad=True)
+    """
+    where = backends.find(device) if device is not None else None
+    if isinstance(data, Operators):
+        where = where or data.device
+        array = data.numpy()
+        array = array if dtype is None else cast(array, dtypes.as_dtype(dtype))
+    else:
+        array = to_array(data, None if dtype is None else dtypes.as_dtype(dtype))
+    where = where or backends.current()
+    made = Tensor._wrap(where.from_numpy(array), where, None)
+    if requires_grad:
+        tape.check_differentiable(made, "requires_grad")
+        made._record = tape.Leaf(tape.EVERY)
+    return made
+
+
+def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None) -> Tensor:
+    """x as a Tensor, itself if it is one: of `dtype`, and of the class and device of `like`."""
+    if isinstance(x, Operators):
+        found = x.value
+    else:
+        where = backends.current() if like is None else like.device
+        kind = type(like) if isinstance(like, Tensor) else Tensor
+        found = kind._wrap(where.from_numpy(to_array(x, dtype)), where, None)
+    return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
+
+
+def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
+    """An operand as what operations work with: a Variable's Tensor, a Python number, an array."""
+    if isinstance(x, Operators):
+        return x.value
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, (bool, int, float)):
+        return x
+    return to_array(x)
+
+
+def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
+    """Data as a NumPy array of a dtype that a Tensor can hold, without a copy where possible."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"a Tensor is rectangular: {error}") from None
+    if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
+        hint = ": complex numbers are not supported" if array.dtype.kind == "c" else ""
+        kind = type(data).__name__ if array.dtype == object else array.dtype
+        raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
+    if dtype is None and is_weak(data) and array.dtype in _WIDE:
+        dtype = _WIDE[array.dtype]
+    return cast(array, array.dtype.newbyteorder("=") if dtype is None else dtype)
+
+
+# What NumPy makes of Python's numbers, and what they are here.
+_WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
+
+
+def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """An array in another dtype. Raises DtypeError for integers that do not fit."""
+    if array.dtype == dtype:
+        return array
+    if dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            outside = low if low < limits.min else high
+            raise DtypeError(f"{outside} does not fit in {dtype}; ask for a wider dtype")
+    return array.astype(dtype)
+
+
+def is_weak(data: Any) -> bool:
+    """Whether data has no dtype of its own: Python numbers, and nested lists of nothing else."""
+    if isinstance(data, (list, tuple)):
+        return all(map(is_weak, data))
+    return not hasattr(data, "dtype")
+
+
+def _is_numeric(x: object) -> bool:
+    return isinstance(x, (Operators, np.ndarray, np.generic, bool, int, float, list, tuple))
+
+
+def _rebuild(kind: type[Tensor], array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
+    made = tensor(array, device=device, requires_grad=requires_grad)
+    return kind._wrap(made._data, made._device, made._record)
+
+
+# Needed when a Tensor is used; these modules need Tensor when they are imported.
+from . import interop, ops, tape  # noqa: E402
+from .op import binary  # noqa: E402
