@@ -29,7 +29,7 @@ Array: TypeAlias = Any
 
 
 class Device:
-    """Where a Tensor lives, and what computes with it. Equal to its name, as in `x.device == "xla"`.
+    """Where a Tensor lives and what computes with it. Equal to its name: `x.device == "xla"`.
 
     - `name`: "numpy", "cupy" or "xla".
     - `available`: whether it can run here.

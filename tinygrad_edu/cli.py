@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import backends
+from . import __version__, backends
 from .errors import Error
 from .linear_classifier import data, training
 
@@ -49,7 +49,7 @@ def _failed(message: str) -> int:
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tinygrad_edu")
+@click.version_option(__version__)
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Train the linear classifier, or see what can run it here."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import ops, tree
-from .op import Elementwise
+from .op import Elementwise, Op
 from .tensors import Operators
 
-_BY_UFUNC = {
+_BY_UFUNC: dict[Any, Op] = {
     getattr(np, op.ufunc): op
     for op in vars(ops).values()
     if isinstance(op, Elementwise) and op.ufunc is not None

@@ -28,7 +28,7 @@ from .errors import (
     OutOfRangeError,
     ShapeError,
 )
-from .tensors import Tensor, TensorLike
+from .tensors import Operators, Tensor, TensorLike, wrap
 
 Shape = tuple[int, ...]
 Axis = int | Sequence[int] | None
@@ -112,6 +112,11 @@ a vjp method, or no_gradient = "why there is none"
         if not abstract:
             _check_definition(cls)
 
+    @classmethod
+    def has_forward(cls) -> bool:
+        """Whether the definition says how to compute."""
+        return cls.forward is not Op.forward
+
     @cached_property
     def name(self) -> str:
         """The class's name in the small letters of a function: `LogAddExp` is `log_add_exp`."""
@@ -153,7 +158,7 @@ a vjp method, or no_gradient = "why there is none"
         """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
         outputs, params = record.outputs, record.params
         if not isinstance(outputs, tuple):
-            out: Any = cotangent._wrap(outputs, cotangent._device, record)
+            out: Any = wrap(type(cotangent), outputs, cotangent._device, record)
             return self.vjp(needed, cotangent, out, record.inputs, params)
         like = next(iter(cotangent.values()))
         out = picked(type(like), like._device, record, outputs)
@@ -195,7 +200,7 @@ def _check_definition(cls: type[Op]) -> None:
 
     if not cls.__doc__ or cls.__doc__ is Op.__doc__:
         refuse("no docstring; say what it computes")
-    if cls.forward is Op.forward:
+    if not cls.has_forward():
         refuse("no forward; state forward(self, xp, *arrays, **params), or a ufunc")
     if cls.infer is Op.infer:
         refuse("no infer; state the shape and dtype of the result, or derive from a base that does")
@@ -212,7 +217,9 @@ def _check_definition(cls: type[Op]) -> None:
         if inspect.Parameter.VAR_POSITIONAL not in kinds:
             cls.arity = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds)
     if cls.gradients is not None and len(cls.gradients) != cls.arity:
-        refuse(f"{len(cls.gradients)} gradients for {cls.arity} arguments; state None for no gradient")
+        refuse(
+            f"{len(cls.gradients)} gradients for {cls.arity} arguments; state None for no gradient"
+        )
 
 
 class Elementwise(Op, abstract=True):
@@ -229,12 +236,11 @@ class Elementwise(Op, abstract=True):
     accepts = "biuf"
     result = "same"
 
-    def __init_subclass__(cls, abstract: bool = False) -> None:
-        if cls.ufunc is not None and cls.forward is Op.forward:
-            cls.forward = Elementwise._forward  # type: ignore[method-assign]
-        super().__init_subclass__(abstract=abstract)
+    @classmethod
+    def has_forward(cls) -> bool:
+        return cls.ufunc is not None or cls.forward is not Elementwise.forward
 
-    def _forward(self, xp: Any, *arrays: Array) -> Array:
+    def forward(self, xp: Any, *arrays: Array, **params: Any) -> Array:
         assert self.ufunc is not None
         return getattr(xp, self.ufunc)(*arrays)
 
@@ -309,11 +315,15 @@ _pick = Pick()
 
 
 def picked(
-    kind: type[Tensor], device: backends.Device, record: tape.Record | None, outputs: Sequence[Array]
+    kind: type[Tensor],
+    device: backends.Device,
+    record: tape.Record | None,
+    outputs: Sequence[Array],
 ) -> tuple[Tensor, ...]:
     """The outputs of one operation as Tensors, each with a place of its own on the tapes."""
     return tuple(
-        kind._wrap(
+        wrap(
+            kind,
             data,
             device,
             None if record is None else tape.record(_pick, (None,), (record,), {"index": i}, data),
@@ -341,10 +351,10 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
         record = tape.record(op, kept, parents, params, data)
     if isinstance(data, tuple):
         return picked(kind, device, record, data)
-    return kind._wrap(data, device, record)
+    return wrap(kind, data, device, record)
 
 
-def unary(op: Op, x: TensorLike) -> Tensor:
+def unary(op: Op, x: Any) -> Tensor:
     """`apply` for one float Tensor, without the steps that it does not need."""
     if not isinstance(x, Tensor):
         return apply(op, x)
@@ -355,40 +365,31 @@ def unary(op: Op, x: TensorLike) -> Tensor:
     try:
         data = device.kernels[op](a)
     except Exception as error:
-        raise op.explain(error, (x,), {}) from None
-    if data.__class__ is not device.array_type:
-        data = device.wrap(data)
-    out = _new(x.__class__)
-    out._data = data
-    out._device = device
+        raise op.explain(error, (x,), _NO_PARAMS) from None
     node = x._record
-    if node is not None and op.no_gradient is None:
-        node = tape.record(op, (x,), (node,), _NO_PARAMS, data)
-    out._record = node
-    return out
+    if node is not None:
+        node = None if op.no_gradient else tape.record(op, (x,), (node,), _NO_PARAMS, data)
+    return wrap(x.__class__, data, device, node)
 
 
-def binary(op: Op, x: TensorLike, y: TensorLike) -> Tensor:
+def binary(op: Op, x: Any, y: Any) -> Tensor:
     """`apply` for two float Tensors that are alike, or one and a Python number.
 
     Every `x + y` takes this path, so nothing is done here that is not needed.
     """
-    kind: Any = x.__class__
-    right: Any = y.__class__
-    if kind is right and issubclass(kind, Tensor):
-        a, b, device = x._data, y._data, x._device
+    kind, other = x.__class__, y.__class__
+    if kind is other and issubclass(kind, Tensor):
+        a, b, device, left, right = x._data, y._data, x._device, x._record, y._record
         dtype = a.dtype
         if dtype is not b.dtype or device is not y._device:
             return apply(op, x, y)
-        parents = (x._record, y._record)
-    elif (right is float or right is int) and issubclass(kind, Tensor):
-        a, b, device = x._data, y, x._device
+    elif (other is float or other is int) and issubclass(kind, Tensor):
+        a, b, device, left, right = x._data, y, x._device, x._record, None
         dtype = a.dtype
-        parents = (x._record, None)
-    elif (kind is float or kind is int) and issubclass(right, Tensor):
-        a, b, device, kind = x, y._data, y._device, right
+    elif (kind is float or kind is int) and issubclass(other, Tensor):
+        kind = other
+        a, b, device, left, right = x, y._data, y._device, None, y._record
         dtype = b.dtype
-        parents = (None, y._record)
     else:
         return apply(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
@@ -396,23 +397,15 @@ def binary(op: Op, x: TensorLike, y: TensorLike) -> Tensor:
     try:
         data = device.kernels[op](a, b)
     except Exception as error:
-        raise op.explain(error, (x, y), {}) from None
-    if data.__class__ is not device.array_type:
-        data = device.wrap(data)
-    out = _new(kind)
-    out._data = data
-    out._device = device
-    if parents == _NO_PARENTS or op.no_gradient is not None:
-        out._record = None
-    else:
-        out._record = tape.record(op, (x, y), parents, _NO_PARAMS, data)
-    return out
+        raise op.explain(error, (x, y), _NO_PARAMS) from None
+    node = None
+    if (left is not None or right is not None) and not op.no_gradient:
+        node = tape.record(op, (x, y), (left, right), _NO_PARAMS, data)
+    return wrap(kind, data, device, node)
 
 
 _float32, _float64 = dtypes.float32, dtypes.float64
-_new: Any = object.__new__
 _NO_PARAMS: dict[str, Any] = {}
-_NO_PARENTS = (None, None)
 
 
 def bring_together(
@@ -420,11 +413,11 @@ def bring_together(
 ) -> tuple[type[Tensor], backends.Device, list[Any]]:
     """The class and the device of the result, and the operands as `op` takes them: Tensors of its
     dtypes, and Python numbers. Raises DeviceError where Tensors are on two devices."""
-    values = [x if isinstance(x, Tensor) else tensors.unwrap(x) for x in operands]
-    found = [x for x in values if isinstance(x, Tensor)]
-    kind = next((type(x) for x in found if type(x) is not Tensor), Tensor)
-    device = found[0]._device if found else backends.current()
-    for x in found:
+    values: list[Any] = [x if isinstance(x, Tensor) else tensors.unwrap(x) for x in operands]
+    given_tensors = [x for x in values if isinstance(x, Tensor)]
+    kind = next((type(x) for x in given_tensors if type(x) is not Tensor), Tensor)
+    device = given_tensors[0]._device if given_tensors else backends.current()
+    for x in given_tensors:
         if x._device is not device:
             raise DeviceError(
                 f"{op}: one operand is on device {device.name!r} and another on "
@@ -437,10 +430,10 @@ def bring_together(
             values[i] = x if x._data.dtype == dtype else ops.astype(x, dtype)
         elif isinstance(x, np.ndarray):
             array = x if dtype is None else x.astype(dtype, copy=False)
-            values[i] = kind._wrap(device.adopt(array), device, None)
+            values[i] = wrap(kind, device.adopt(array), device, None)
         elif dtype is not None:
             try:
-                values[i] = kind._wrap(device.from_numpy(np.array(x, dtype)), device, None)
+                values[i] = wrap(kind, device.from_numpy(np.array(x, dtype)), device, None)
             except OverflowError as error:
                 raise DtypeError(f"{op}: {error}") from None
     return kind, device, values
@@ -448,8 +441,9 @@ def bring_together(
 
 def _kept(x: Any, operand: Any) -> Any:
     """What a record keeps of an operand: a copy, where the user could still change its array."""
-    if isinstance(operand, np.ndarray) and x._data.__class__ is np.ndarray:
-        return x._wrap(x._data.copy(), x._device, None)
+    lent = x is not operand and isinstance(x, Tensor) and x._record is None
+    if lent and x._device is backends.numpy and not isinstance(operand, Operators):
+        return wrap(type(x), x._data.copy(), x._device, None)
     return x
 
 

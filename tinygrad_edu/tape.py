@@ -80,8 +80,8 @@ class Record:
         "instruction",
         "op",
         "outputs",
-        "parents",
         "params",
+        "parents",
         "sequence",
         "tapes",
     )
@@ -354,8 +354,8 @@ def walk_back(
                 wanted.add(made)
                 break
     pending: dict[Node | None, Any] = {}
-    for node, cotangent in zip(targets, cotangents, strict=True):
-        pending[node] = pending[node] + cotangent if node in pending else cotangent
+    for node, start in zip(targets, cotangents, strict=True):
+        pending[node] = pending[node] + start if node in pending else start
     for made in reversed(records):
         cotangent = pending.get(made)
         if cotangent is None:
@@ -406,7 +406,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     check_differentiable(target, "backward")
     node = target._record
     if isinstance(node, Leaf) and ALWAYS in node.tapes:
-        records, leaves = [], [node]
+        records, leaves = list[Record](), [node]
     elif isinstance(node, Record) and ALWAYS in node.tapes:
         records, leaves = reachable(node, ALWAYS)
     else:
@@ -508,7 +508,7 @@ def describe(records: Sequence[Record]) -> Iterator[str]:
     """The records as numbered lines: `3. %3 float32(2, 1) = matmul(%1, a float32(4, 2))`, and the
     user's line. Computed values have a number, values from outside a letter."""
     names: dict[Any, str] = {}
-    rows = []
+    rows: list[tuple[str, Record]] = []
     for made in records:
         names[made] = f"%{len(rows) + 1}"
         operands = []

@@ -18,16 +18,13 @@ from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
 
 if TYPE_CHECKING:
     from .tape import Node
-    from .variable import Variable
 
-TensorLike: TypeAlias = Union[
-    "Tensor", "Variable", np.ndarray, np.generic, bool, int, float, Sequence[Any]
-]
+TensorLike: TypeAlias = Union["Operators", np.ndarray, np.generic, bool, int, float, Sequence[Any]]
 """What an operation takes: Tensors, Variables, NumPy arrays, numbers, nested lists of numbers."""
 
 
 class Operators:
-    """What a Tensor and a Variable can do alike: operators, methods, conversion to Python, NumPy."""
+    """What Tensors and Variables can do alike: operators, methods, conversion to Python."""
 
     __slots__ = ()
 
@@ -119,10 +116,10 @@ class Operators:
 
     # Comparison, element by element. Anything that is not numeric is simply not equal.
 
-    def __eq__(self, other: object) -> Any:
+    def __eq__(self, other: Any) -> Any:
         return ops.equal(self, other) if _is_numeric(other) else NotImplemented
 
-    def __ne__(self, other: object) -> Any:
+    def __ne__(self, other: Any) -> Any:
         return ops.not_equal(self, other) if _is_numeric(other) else NotImplemented
 
     def __lt__(self, other: TensorLike) -> Tensor:
@@ -269,7 +266,7 @@ class Operators:
                 f"item: a Tensor of shape {self.shape} is not one number: pick an element, or use "
                 "numpy() or tolist()"
             )
-        return self.numpy().item()  # type: ignore[no-any-return]
+        return self.numpy().item()
 
     def tolist(self) -> Any:
         """The elements as nested Python lists."""
@@ -395,16 +392,6 @@ class Tensor(Operators):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise DtypeError("a Tensor is made with edu.tensor(data), edu.zeros(shape) and their like")
 
-    @classmethod
-    def _wrap(cls, data: Array, device: Device, record: Node | None) -> Tensor:
-        if data.__class__ is not device.array_type:
-            data = device.wrap(data)
-        made: Tensor = object.__new__(cls)
-        made._data = data
-        made._device = device
-        made._record = record
-        return made
-
     @property
     def value(self) -> Tensor:
         return self
@@ -430,6 +417,21 @@ class Tensor(Operators):
 
     def __copy__(self) -> Tensor:
         return self
+
+
+def wrap(kind: type[Tensor], data: Array, device: Device, record: Node | None) -> Tensor:
+    """A Tensor of class `kind` around a device's array, without a copy. Every result is made
+    here, so this is written for speed."""
+    if data.__class__ is not device.array_type:
+        data = device.wrap(data)
+    made = _new(kind)
+    made._data = data
+    made._device = device
+    made._record = record
+    return made
+
+
+_new: Any = object.__new__
 
 
 class At:
@@ -500,7 +502,7 @@ def tensor(
     else:
         array = to_array(data, None if dtype is None else dtypes.as_dtype(dtype))
     where = where or backends.current()
-    made = Tensor._wrap(where.from_numpy(array), where, None)
+    made = wrap(Tensor, where.from_numpy(array), where, None)
     if requires_grad:
         tape.check_differentiable(made, "requires_grad")
         made._record = tape.Leaf(tape.EVERY)
@@ -514,7 +516,7 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
     else:
         where = backends.current() if like is None else like.device
         kind = type(like) if isinstance(like, Tensor) else Tensor
-        found = kind._wrap(where.from_numpy(to_array(x, dtype)), where, None)
+        found = wrap(kind, where.from_numpy(to_array(x, dtype)), where, None)
     return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
 
 
@@ -574,7 +576,7 @@ def _is_numeric(x: object) -> bool:
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
     made = tensor(array, device=device, requires_grad=requires_grad)
-    return kind._wrap(made._data, made._device, made._record)
+    return wrap(kind, made._data, made._device, made._record)
 
 
 # Needed when a Tensor is used; these modules need Tensor when they are imported.

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import backends, ops, tape, tensors, tree
-from .errors import ArgumentError, DtypeError, GradientError, ShapeError
-from .op import Aval, Op
+from . import ops, tape, tensors, tree
+from .errors import ArgumentError, GradientError, ShapeError
+from .op import Aval, Op, picked
 from .tensors import Operators, Tensor
 
 Argnums = int | Sequence[int]
@@ -67,9 +67,7 @@ def value_and_grad(
         value = _scalar(value)
         leaves, structure = tree.flatten(followed)
         found = recording.gradient(value, leaves)
-        filled = [
-            ops.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)
-        ]
+        filled = [ops.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)]
         gradients = structure.unflatten(filled)
         return (
             (value, aux) if has_aux else value,
@@ -160,10 +158,9 @@ class _Custom(Op):
     """An operation whose gradient is a user's function, computed once already."""
 
     arity = None
-    name = ""  # type: ignore[assignment]
 
     def __init__(self, name: str, gradient: Callable[..., Any]) -> None:
-        self.name = name  # type: ignore[misc]
+        self.name = name
         self._gradient = gradient
 
     def record(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from . import dtypes, ops, tape, tensors
 from .backends import Device
 from .dtypes import DTypeLike
 from .errors import DeviceError, DtypeError, ImmutableError, ShapeError
-from .tensors import Operators, Tensor, TensorLike
+from .tensors import Operators, Tensor, TensorLike, wrap
 
 
 class Variable(Operators):
@@ -51,7 +51,7 @@ class Variable(Operators):
         self.trainable = differentiable if trainable is None else trainable
         followers = tape.EVERY if requires_grad else tape.EXPLICIT if self.trainable else ()
         self._leaf = tape.Leaf(followers)
-        self._tensor = made._wrap(made._data, made._device, self._leaf)
+        self._tensor = wrap(Tensor, made._data, made._device, self._leaf)
 
     @property
     def value(self) -> Tensor:
@@ -101,7 +101,9 @@ class Variable(Operators):
             value = tensors.unwrap(value)
             dtype, weak = tensors.to_array(value).dtype, tensors.is_weak(value)
         number = {"b": bool, "u": int, "i": int, "f": float}[dtypes.kind(dtype)]
-        after = dtypes.promote_weak(self.dtype, number) if weak else dtypes.promote(self.dtype, dtype)
+        after = (
+            dtypes.promote_weak(self.dtype, number) if weak else dtypes.promote(self.dtype, dtype)
+        )
         if after != self.dtype:
             raise DtypeError(
                 f"{where}: a value of dtype {dtype} does not fit a Variable of dtype {self.dtype}: "
@@ -115,7 +117,7 @@ class Variable(Operators):
                 f"Variable.{how}: a value of shape {value.shape} does not fit a Variable of shape "
                 f"{self.shape}"
             )
-        self._tensor = value._wrap(value._data, value._device, self._leaf)
+        self._tensor = wrap(Tensor, value._data, value._device, self._leaf)
         return self
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DtypeError
 from ..tensors import Tensor, TensorLike
 
 Size = int | Sequence[int]
-Where = str | Device | None
+Place = str | Device | None
 
 
 def full(
@@ -24,7 +24,7 @@ def full(
     fill_value: bool | int | float,
     *,
     dtype: DTypeLike = None,
-    device: Where = None,
+    device: Place = None,
 ) -> Tensor:
     """A Tensor whose elements are all `fill_value`, by default of that number's dtype.
 
@@ -41,7 +41,7 @@ def full(
         raise ArgumentError(f"full: {shape!r} is not a shape") from None
 
 
-def zeros(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tensor:
+def zeros(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
     """A Tensor of zeros.
 
     >>> zeros(3)
@@ -50,7 +50,7 @@ def zeros(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tens
     return full(shape, 0.0, dtype=dtype, device=device)
 
 
-def ones(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tensor:
+def ones(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
     """A Tensor of ones.
 
     >>> ones((1, 2), dtype="int32")
@@ -59,7 +59,9 @@ def ones(shape: Size, *, dtype: DTypeLike = None, device: Where = None) -> Tenso
     return full(shape, 1.0, dtype=dtype, device=device)
 
 
-def full_like(x: TensorLike, /, fill_value: bool | int | float, *, dtype: DTypeLike = None) -> Tensor:
+def full_like(
+    x: TensorLike, /, fill_value: bool | int | float, *, dtype: DTypeLike = None
+) -> Tensor:
     """A Tensor of the shape, dtype and device of x, filled with one number."""
     x = tensors.as_tensor(x)
     return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=x._device)
@@ -82,7 +84,7 @@ def arange(
     step: int | float = 1,
     *,
     dtype: DTypeLike = None,
-    device: Where = None,
+    device: Place = None,
 ) -> Tensor:
     """Numbers from `start` to `stop` (not included) in steps; from 0 if only one is given. int32
     for integers, float32 where one is a float.
@@ -108,7 +110,7 @@ def linspace(
     *,
     endpoint: bool = True,
     dtype: DTypeLike = None,
-    device: Where = None,
+    device: Place = None,
 ) -> Tensor:
     """`num` numbers from `start` to `stop` at even distances, `stop` the last one if `endpoint`.
 
@@ -128,7 +130,7 @@ def eye(
     *,
     k: int = 0,
     dtype: DTypeLike = None,
-    device: Where = None,
+    device: Place = None,
 ) -> Tensor:
     """Ones on the diagonal (the k-th above the main one), zeros elsewhere.
 
@@ -136,10 +138,12 @@ def eye(
     Tensor([[1., 0.],
             [0., 1.]], dtype=float32)
     """
-    return _from(np.eye(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device)
+    return _from(
+        np.eye(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device
+    )
 
 
-def _from(array: np.ndarray, device: Where) -> Tensor:
+def _from(array: np.ndarray, device: Place) -> Tensor:
     """A Tensor of an array that nobody else holds."""
     where = backends.current() if device is None else backends.find(device)
-    return Tensor._wrap(where.adopt(array), where, None)
+    return tensors.wrap(Tensor, where.adopt(array), where, None)

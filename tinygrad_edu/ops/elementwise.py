@@ -11,13 +11,14 @@ import functools
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..op import (
     Aval,
     Binary,
-    Domain,
     Elementwise,
     Op,
     Unary,
@@ -67,6 +68,9 @@ class Add(Binary):
     references = _names("add")
 
 
+add = Add()
+
+
 class Subtract(Binary):
     """x - y."""
 
@@ -77,6 +81,9 @@ class Subtract(Binary):
     references = _names("subtract")
 
 
+subtract = Subtract()
+
+
 class Multiply(Binary):
     """x * y."""
 
@@ -84,6 +91,9 @@ class Multiply(Binary):
     c = "({0} * {1})"
     gradients = (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
     references = _names("multiply")
+
+
+multiply = Multiply()
 
 
 class Divide(Binary):
@@ -97,6 +107,9 @@ class Divide(Binary):
     domain = (_ANY, _NOT_ZERO)
 
 
+divide = Divide()
+
+
 class FloorDivide(Binary):
     """The largest whole number not above x / y. Its gradient is zero."""
 
@@ -106,6 +119,9 @@ class FloorDivide(Binary):
     gradients = (_no_slope, _no_slope)
     references = _names("floor_divide", tensorflow="math.floordiv")
     domain = (real(0.1, 0.9), real(1, 3))
+
+
+floor_divide = FloorDivide()
 
 
 class Remainder(Binary):
@@ -119,6 +135,9 @@ class Remainder(Binary):
     domain = (real(0.1, 0.9), real(1, 3))
 
 
+remainder = Remainder()
+
+
 class Power(Binary):
     """x ** y. At x = 0 the gradient of y is 0; where y = 0, the gradient of x is 0."""
 
@@ -129,10 +148,11 @@ class Power(Binary):
     domain = (_POSITIVE, _ANY)
 
     @staticmethod
-    def _of_base(g: Tensor, out: Tensor, x: TensorLike, y: Any) -> Tensor:
+    def _of_base(g: Tensor, out: Tensor, x: Any, y: Any) -> Tensor:
         if isinstance(y, (int, float)):
-            simple = {0: lambda: g * 0.0, 1: lambda: g, 2: lambda: g * (x * 2.0)}
-            return simple[y]() if y in simple else g * (power(x, y - 1) * y)
+            if y in (0, 1):
+                return g * float(y)
+            return g * (power(x, y - 1) * y)
         # x ** (y - 1) is infinite at x = 0 where y = 0, and its factor y is zero.
         zero = equal(y, 0)
         return g * (y * power(x, where(zero, 1.0, y - 1.0)))
@@ -148,13 +168,16 @@ class Power(Binary):
     )
 
 
+power = Power()
+
+
 def _share(x: Any, y: Any, out: Tensor) -> Tensor:
     """How much of the larger of two is x: 1, 0, or one half in a tie."""
     return where(equal(x, y), 0.5, astype(greater(x, y), out.dtype))
 
 
 class Maximum(Binary):
-    """The larger of x and y; NaN where either is. A tie shares the gradient, as in JAX, PyTorch."""
+    """The larger of x and y; NaN where either is. Ties share the gradient, as in JAX, PyTorch."""
 
     ufunc = "maximum"
     c = "({0} > {1} || {0} != {0} ? {0} : {1})"
@@ -165,8 +188,11 @@ class Maximum(Binary):
     references = _names("maximum")
 
 
+maximum = Maximum()
+
+
 class Minimum(Binary):
-    """The smaller of x and y; NaN where either is. A tie shares the gradient, as in JAX, PyTorch."""
+    """The smaller of x and y; NaN where either is. Ties share the gradient, as in JAX, PyTorch."""
 
     ufunc = "minimum"
     c = "({0} < {1} || {0} != {0} ? {0} : {1})"
@@ -177,6 +203,9 @@ class Minimum(Binary):
     references = _names("minimum")
 
 
+minimum = Minimum()
+
+
 class Negative(Unary):
     """-x."""
 
@@ -185,6 +214,9 @@ class Negative(Unary):
     accepts = "iuf"
     gradients = (lambda g, out, x: -g,)
     references = _names("negative")
+
+
+negative = Negative()
 
 
 class Abs(Unary):
@@ -198,6 +230,9 @@ class Abs(Unary):
     domain = _NOT_ZERO
 
 
+abs = Abs()
+
+
 class Sign(Unary):
     """-1, 0 or 1. Its gradient is zero."""
 
@@ -209,6 +244,9 @@ class Sign(Unary):
     domain = _NOT_ZERO
 
 
+sign = Sign()
+
+
 class Square(Unary):
     """x * x."""
 
@@ -217,6 +255,9 @@ class Square(Unary):
     accepts = "iuf"
     gradients = (lambda g, out, x: g * (x * 2.0),)
     references = _names("square")
+
+
+square = Square()
 
 
 class Sqrt(Unary):
@@ -230,6 +271,9 @@ class Sqrt(Unary):
     domain = _POSITIVE
 
 
+sqrt = Sqrt()
+
+
 class Floor(Unary):
     """The largest whole number not above x. Its gradient is zero."""
 
@@ -239,6 +283,9 @@ class Floor(Unary):
     gradients = (_no_slope,)
     references = _names("floor")
     domain = _WHOLE
+
+
+floor = Floor()
 
 
 class Ceil(Unary):
@@ -252,6 +299,9 @@ class Ceil(Unary):
     domain = _WHOLE
 
 
+ceil = Ceil()
+
+
 class Trunc(Unary):
     """The whole part: x rounded towards 0. Its gradient is zero."""
 
@@ -263,6 +313,9 @@ class Trunc(Unary):
     domain = _WHOLE
 
 
+trunc = Trunc()
+
+
 class Round(Unary):
     """The nearest whole number; halves go to the even one. Its gradient is zero."""
 
@@ -272,6 +325,9 @@ class Round(Unary):
     gradients = (_no_slope,)
     references = _names("round")
     domain = _HALVES
+
+
+round = Round()
 
 
 # Exponentials and logarithms
@@ -287,6 +343,9 @@ class Exp(Unary):
     references = _names("exp")
 
 
+exp = Exp()
+
+
 class Expm1(Unary):
     """exp(x) - 1, accurate near 0."""
 
@@ -295,6 +354,9 @@ class Expm1(Unary):
     result = "float"
     gradients = (lambda g, out, x: g * (out + 1.0),)
     references = _names("expm1")
+
+
+expm1 = Expm1()
 
 
 class Log(Unary):
@@ -308,6 +370,9 @@ class Log(Unary):
     domain = _POSITIVE
 
 
+log = Log()
+
+
 class Log1p(Unary):
     """log(1 + x), accurate near 0."""
 
@@ -317,6 +382,9 @@ class Log1p(Unary):
     gradients = (lambda g, out, x: g / (x + 1.0),)
     references = _names("log1p")
     domain = real(-0.8, 3)
+
+
+log1p = Log1p()
 
 
 class Log2(Unary):
@@ -330,6 +398,9 @@ class Log2(Unary):
     domain = _POSITIVE
 
 
+log2 = Log2()
+
+
 class Log10(Unary):
     """The logarithm to base 10."""
 
@@ -339,6 +410,9 @@ class Log10(Unary):
     gradients = (lambda g, out, x: g / (x * math.log(10)),)
     references = {"torch": "log10", "jax": "numpy.log10"}
     domain = _POSITIVE
+
+
+log10 = Log10()
 
 
 class Sigmoid(Unary):
@@ -354,6 +428,9 @@ class Sigmoid(Unary):
         return xp.where(x < 0, small, 1) / (1 + small)
 
 
+sigmoid = Sigmoid()
+
+
 # Trigonometric and hyperbolic functions
 
 
@@ -367,6 +444,9 @@ class Sin(Unary):
     references = _names("sin")
 
 
+sin = Sin()
+
+
 class Cos(Unary):
     """The cosine of x, in radians."""
 
@@ -375,6 +455,9 @@ class Cos(Unary):
     result = "float"
     gradients = (lambda g, out, x: -g * sin(x),)
     references = _names("cos")
+
+
+cos = Cos()
 
 
 class Tan(Unary):
@@ -388,6 +471,9 @@ class Tan(Unary):
     domain = real(-1.2, 1.2)
 
 
+tan = Tan()
+
+
 class Asin(Unary):
     """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1]."""
 
@@ -397,6 +483,9 @@ class Asin(Unary):
     gradients = (lambda g, out, x: g / sqrt((1.0 - x) * (1.0 + x)),)
     references = _names("asin")
     domain = real(-0.9, 0.9)
+
+
+asin = Asin()
 
 
 class Acos(Unary):
@@ -410,6 +499,9 @@ class Acos(Unary):
     domain = real(-0.9, 0.9)
 
 
+acos = Acos()
+
+
 class Atan(Unary):
     """The angle in (-pi/2, pi/2) whose tangent is x."""
 
@@ -418,6 +510,9 @@ class Atan(Unary):
     result = "float"
     gradients = (lambda g, out, x: g / (x * x + 1.0),)
     references = _names("atan")
+
+
+atan = Atan()
 
 
 class Atan2(Binary):
@@ -434,6 +529,9 @@ class Atan2(Binary):
     domain = (_POSITIVE, _NOT_ZERO)
 
 
+atan2 = Atan2()
+
+
 class Sinh(Unary):
     """The hyperbolic sine."""
 
@@ -442,6 +540,9 @@ class Sinh(Unary):
     result = "float"
     gradients = (lambda g, out, x: g * cosh(x),)
     references = _names("sinh")
+
+
+sinh = Sinh()
 
 
 class Cosh(Unary):
@@ -454,6 +555,9 @@ class Cosh(Unary):
     references = _names("cosh")
 
 
+cosh = Cosh()
+
+
 class Tanh(Unary):
     """The hyperbolic tangent."""
 
@@ -464,6 +568,9 @@ class Tanh(Unary):
     references = _names("tanh")
 
 
+tanh = Tanh()
+
+
 class Asinh(Unary):
     """The number whose hyperbolic sine is x."""
 
@@ -472,6 +579,9 @@ class Asinh(Unary):
     result = "float"
     gradients = (lambda g, out, x: g / sqrt(x * x + 1.0),)
     references = _names("asinh")
+
+
+asinh = Asinh()
 
 
 class Acosh(Unary):
@@ -485,6 +595,9 @@ class Acosh(Unary):
     domain = real(1.2, 4)
 
 
+acosh = Acosh()
+
+
 class Atanh(Unary):
     """The number whose hyperbolic tangent is x; NaN outside [-1, 1]."""
 
@@ -494,6 +607,9 @@ class Atanh(Unary):
     gradients = (lambda g, out, x: g / ((1.0 - x) * (1.0 + x)),)
     references = _names("atanh")
     domain = real(-0.9, 0.9)
+
+
+atanh = Atanh()
 
 
 # Comparison, logic and bits
@@ -515,6 +631,9 @@ class Equal(Binary):
     domain = _SIMILAR
 
 
+equal = Equal()
+
+
 class NotEqual(Binary):
     """Whether x differs from y."""
 
@@ -524,6 +643,9 @@ class NotEqual(Binary):
     no_gradient = _COMPARED
     references = _names("not_equal", torch="ne")
     domain = _SIMILAR
+
+
+not_equal = NotEqual()
 
 
 class Less(Binary):
@@ -537,6 +659,9 @@ class Less(Binary):
     domain = _SIMILAR
 
 
+less = Less()
+
+
 class LessEqual(Binary):
     """Whether x is less than y or equal to it."""
 
@@ -546,6 +671,9 @@ class LessEqual(Binary):
     no_gradient = _COMPARED
     references = _names("less_equal", torch="le")
     domain = _SIMILAR
+
+
+less_equal = LessEqual()
 
 
 class Greater(Binary):
@@ -559,6 +687,9 @@ class Greater(Binary):
     domain = _SIMILAR
 
 
+greater = Greater()
+
+
 class GreaterEqual(Binary):
     """Whether x is greater than y or equal to it."""
 
@@ -568,6 +699,9 @@ class GreaterEqual(Binary):
     no_gradient = _COMPARED
     references = _names("greater_equal", torch="ge")
     domain = _SIMILAR
+
+
+greater_equal = GreaterEqual()
 
 
 class Isnan(Unary):
@@ -580,6 +714,9 @@ class Isnan(Unary):
     references = _names("isnan", tensorflow="math.is_nan")
 
 
+isnan = Isnan()
+
+
 class Isinf(Unary):
     """Whether x is infinite."""
 
@@ -590,6 +727,9 @@ class Isinf(Unary):
     references = _names("isinf", tensorflow="math.is_inf")
 
 
+isinf = Isinf()
+
+
 class Isfinite(Unary):
     """Whether x is a number, and finite."""
 
@@ -598,6 +738,9 @@ class Isfinite(Unary):
     result = "bool"
     no_gradient = _COMPARED
     references = _names("isfinite", tensorflow="math.is_finite")
+
+
+isfinite = Isfinite()
 
 
 class LogicalAnd(Binary):
@@ -611,6 +754,9 @@ class LogicalAnd(Binary):
     domain = (booleans, booleans)
 
 
+logical_and = LogicalAnd()
+
+
 class LogicalOr(Binary):
     """Whether x or y is true (not zero)."""
 
@@ -620,6 +766,9 @@ class LogicalOr(Binary):
     no_gradient = _LOGIC
     references = _names("logical_or")
     domain = (booleans, booleans)
+
+
+logical_or = LogicalOr()
 
 
 class LogicalXor(Binary):
@@ -633,6 +782,9 @@ class LogicalXor(Binary):
     domain = (booleans, booleans)
 
 
+logical_xor = LogicalXor()
+
+
 class LogicalNot(Unary):
     """Whether x is false (zero)."""
 
@@ -642,6 +794,9 @@ class LogicalNot(Unary):
     no_gradient = _LOGIC
     references = _names("logical_not")
     domain = booleans
+
+
+logical_not = LogicalNot()
 
 
 class BitwiseAnd(Binary):
@@ -655,6 +810,9 @@ class BitwiseAnd(Binary):
     domain = (integers(-9, 9), integers(-9, 9))
 
 
+bitwise_and = BitwiseAnd()
+
+
 class BitwiseOr(Binary):
     """The bits that x or y has."""
 
@@ -664,6 +822,9 @@ class BitwiseOr(Binary):
     no_gradient = _BITS
     references = _names("bitwise_or", tensorflow="bitwise.bitwise_or")
     domain = (integers(-9, 9), integers(-9, 9))
+
+
+bitwise_or = BitwiseOr()
 
 
 class BitwiseXor(Binary):
@@ -677,6 +838,9 @@ class BitwiseXor(Binary):
     domain = (integers(-9, 9), integers(-9, 9))
 
 
+bitwise_xor = BitwiseXor()
+
+
 class BitwiseInvert(Unary):
     """Every bit of x turned; of booleans, not x."""
 
@@ -686,6 +850,9 @@ class BitwiseInvert(Unary):
     no_gradient = _BITS
     references = {"tensorflow": "bitwise.invert", "torch": "bitwise_not", "jax": "numpy.invert"}
     domain = integers(-9, 9)
+
+
+bitwise_invert = BitwiseInvert()
 
 
 class BitwiseLeftShift(Binary):
@@ -703,6 +870,9 @@ class BitwiseLeftShift(Binary):
     domain = (integers(0, 9), integers(0, 9))
 
 
+bitwise_left_shift = BitwiseLeftShift()
+
+
 class BitwiseRightShift(Binary):
     """x with its bits moved down by y places; the sign stays."""
 
@@ -716,6 +886,9 @@ class BitwiseRightShift(Binary):
         "jax": "numpy.right_shift",
     }
     domain = (integers(-99, 99), integers(0, 9))
+
+
+bitwise_right_shift = BitwiseRightShift()
 
 
 # What is neither a ufunc nor arithmetic
@@ -740,21 +913,22 @@ class Where(Elementwise):
     def forward(self, xp: Any, condition: Array, x: Array, y: Array) -> Array:
         return xp.where(condition, x, y)
 
-    def operand_dtypes(
-        self, given: Any, kind: type[Tensor]
-    ) -> list[DType | None]:
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
         branches = promoted(given[1:], kind)
         # Two Python numbers have no array to take their dtype from.
-        arrays = any(isinstance(g, DType) for g in given[1:])
+        arrays = any(isinstance(g, np.dtype) for g in given[1:])
         return [
             dtypes.bool_,
-            *(branches if isinstance(g, DType) or not arrays else None for g in given[1:]),
+            *(branches if isinstance(g, np.dtype) or not arrays else None for g in given[1:]),
         ]
 
     def infer(self, *avals: Any) -> Aval:
         shape = broadcast_shapes("where", *[a.shape for a in avals if isinstance(a, Aval)])
         given = [a.dtype if isinstance(a, Aval) else type(a) for a in avals[1:]]
         return Aval(shape, promoted(given))
+
+
+where = Where()
 
 
 class Astype(Op):
@@ -779,6 +953,9 @@ class Astype(Op):
         return Aval(x.shape, dtype)
 
 
+astype = Astype()
+
+
 class StopGradient(Unary):
     """The same value, through which no gradient flows."""
 
@@ -794,6 +971,9 @@ class StopGradient(Unary):
         return x
 
 
+stop_gradient = StopGradient()
+
+
 class Identity(Unary):
     """The same value, at a place of its own on the tape."""
 
@@ -803,6 +983,9 @@ class Identity(Unary):
 
     def forward(self, xp: Any, x: Array) -> Array:
         return x
+
+
+identity = Identity()
 
 
 class Erf(Unary):
@@ -841,6 +1024,9 @@ class Erf(Unary):
         return xp.where(size < 0.46875, near, xp.copysign(far, x))
 
 
+erf = Erf()
+
+
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
     """The quotient of two polynomials, by Horner's rule."""
     top, bottom = (
@@ -848,67 +1034,3 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) 
         for first, second, *rest in coefficients
     )
     return top / bottom
-
-
-add = Add()
-subtract = Subtract()
-multiply = Multiply()
-divide = Divide()
-floor_divide = FloorDivide()
-remainder = Remainder()
-power = Power()
-maximum = Maximum()
-minimum = Minimum()
-negative = Negative()
-abs = Abs()
-sign = Sign()
-square = Square()
-sqrt = Sqrt()
-floor = Floor()
-ceil = Ceil()
-trunc = Trunc()
-round = Round()
-exp = Exp()
-expm1 = Expm1()
-log = Log()
-log1p = Log1p()
-log2 = Log2()
-log10 = Log10()
-sigmoid = Sigmoid()
-sin = Sin()
-cos = Cos()
-tan = Tan()
-asin = Asin()
-acos = Acos()
-atan = Atan()
-atan2 = Atan2()
-sinh = Sinh()
-cosh = Cosh()
-tanh = Tanh()
-asinh = Asinh()
-acosh = Acosh()
-atanh = Atanh()
-equal = Equal()
-not_equal = NotEqual()
-less = Less()
-less_equal = LessEqual()
-greater = Greater()
-greater_equal = GreaterEqual()
-isnan = Isnan()
-isinf = Isinf()
-isfinite = Isfinite()
-logical_and = LogicalAnd()
-logical_or = LogicalOr()
-logical_xor = LogicalXor()
-logical_not = LogicalNot()
-bitwise_and = BitwiseAnd()
-bitwise_or = BitwiseOr()
-bitwise_xor = BitwiseXor()
-bitwise_invert = BitwiseInvert()
-bitwise_left_shift = BitwiseLeftShift()
-bitwise_right_shift = BitwiseRightShift()
-where = Where()
-astype = Astype()
-stop_gradient = StopGradient()
-identity = Identity()
-erf = Erf()

@@ -44,7 +44,8 @@ def split_index(x: Tensor, index: Any) -> tuple[Template, list[Any]]:
         if part is None or part is Ellipsis:
             template.append(part)
         elif isinstance(part, slice):
-            template.append(slice(*[_whole(p, "a slice") for p in (part.start, part.stop, part.step)]))
+            start, stop, step = map(_whole, (part.start, part.stop, part.step))
+            template.append(slice(start, stop, step))
         elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
             template.append(int(part))
         else:
@@ -55,18 +56,18 @@ def split_index(x: Tensor, index: Any) -> tuple[Template, list[Any]]:
     return tuple(template), arrays
 
 
-def _whole(value: Any, what: str) -> int | None:
+def _whole(value: Any) -> int | None:
     if value is None:
         return None
     try:
         return int(value.__index__())
     except (AttributeError, TypeError):
-        raise DtypeError(f"indexing: {what} takes integers, not {value!r}") from None
+        raise DtypeError(f"indexing: a slice takes integers, not {value!r}") from None
 
 
 def _index_arrays(part: Any) -> list[Any]:
     """A part of an index as integer arrays: one, or one an axis for a boolean mask."""
-    value = tensors.unwrap(part) if not isinstance(part, Tensor) else part
+    value: Any = tensors.unwrap(part)
     if isinstance(value, (bool, float)):
         value = np.asarray(value)
     dtype = value.dtype
@@ -221,7 +222,9 @@ class Scatter(Op, abstract=True):
             *[None] * len(arrays),
         ]
 
-    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+    def parts(
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+    ) -> Any:
         """The cotangents of x and of the values, each as a function of nothing."""
         raise NotImplementedError  # each replacement states its own
 
@@ -234,7 +237,9 @@ class ScatterSet(Scatter):
 
     how = "set"
 
-    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+    def parts(
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+    ) -> Any:
         return lambda: write("set", g, 0), lambda: read(g)
 
 
@@ -243,7 +248,9 @@ class ScatterAdd(Scatter):
 
     how = "add"
 
-    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+    def parts(
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+    ) -> Any:
         return lambda: g, lambda: read(g)
 
 
@@ -253,7 +260,9 @@ class ScatterMultiply(Scatter):
 
     how = "multiply"
 
-    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+    def parts(
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+    ) -> Any:
         factors = write("multiply", ones_like(x), values)
         return (
             lambda: g * factors,
@@ -268,7 +277,9 @@ class ScatterMultiply(Scatter):
 
 
 class _ScatterExtreme(Scatter, abstract=True):
-    def parts(self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any) -> Any:
+    def parts(
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+    ) -> Any:
         # Everyone who equals the result has a share of its gradient, all the same.
         held = astype(equal(x, out), x.dtype)
         chosen = astype(equal(values, read(out)), x.dtype)
@@ -290,6 +301,5 @@ class ScatterMax(_ScatterExtreme):
 
 getitem = Getitem()
 scatter: dict[str, Scatter] = {
-    op.how: op
-    for op in (ScatterSet(), ScatterAdd(), ScatterMultiply(), ScatterMin(), ScatterMax())
+    op.how: op for op in (ScatterSet(), ScatterAdd(), ScatterMultiply(), ScatterMin(), ScatterMax())
 }

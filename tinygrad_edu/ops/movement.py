@@ -54,6 +54,9 @@ class Reshape(Op):
         return Aval(self._complete(x.shape, shape), x.dtype)
 
 
+reshape = Reshape()
+
+
 class PermuteDims(Op):
     """The axes in another order: axis i of the result is axis axes[i] of x."""
 
@@ -79,6 +82,9 @@ class PermuteDims(Op):
 
     def infer(self, x: Aval, *, axes: tuple[int, ...]) -> Aval:
         return Aval(tuple(x.shape[a] for a in axes), x.dtype)
+
+
+permute_dims = PermuteDims()
 
 
 def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
@@ -114,6 +120,9 @@ class BroadcastTo(Op):
         return Aval(shape, x.dtype)
 
 
+broadcast_to = BroadcastTo()
+
+
 class Concat(Op):
     """Arrays one after another along an axis."""
 
@@ -142,7 +151,7 @@ class Concat(Op):
                 raise ShapeError(
                     f"concat: shapes {shape} and {x.shape} must agree except along axis {axis}"
                 )
-        total = sum_of(x.shape[axis] for x in xs)
+        total = sum(x.shape[axis] for x in xs)
         return Aval((*shape[:axis], total, *shape[axis + 1 :]), xs[0].dtype)
 
     def vjp(
@@ -158,12 +167,11 @@ class Concat(Op):
         return found
 
 
-sum_of = sum  # Python's own; ops.sum is another
-
-reshape = Reshape()
-permute_dims = PermuteDims()
-broadcast_to = BroadcastTo()
 concat = Concat()
+
+
+def _listed(axis: int | Sequence[int]) -> list[int]:
+    return [axis] if isinstance(axis, (int, np.integer)) else list(axis)
 
 
 def matrix_transpose(x: TensorLike, /) -> Tensor:
@@ -178,7 +186,10 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
 def swapaxes(x: TensorLike, first: int, second: int, /) -> Tensor:
     """Two axes exchanged."""
     x = tensors.as_tensor(x)
-    first, second = normalize_axis("swapaxes", first, x.ndim), normalize_axis("swapaxes", second, x.ndim)
+    first, second = (
+        normalize_axis("swapaxes", first, x.ndim),
+        normalize_axis("swapaxes", second, x.ndim),
+    )
     axes = list(range(x.ndim))
     axes[first], axes[second] = second, first
     return permute_dims(x, axes)
@@ -192,7 +203,10 @@ def moveaxis(x: TensorLike, source: Any, destination: Any, /) -> Tensor:
     """
     x = tensors.as_tensor(x)
     moved, places = (
-        [normalize_axis("moveaxis", a, x.ndim) for a in ([given] if isinstance(given, int) else given)]
+        [
+            normalize_axis("moveaxis", a, x.ndim)
+            for a in ([given] if isinstance(given, int) else given)
+        ]
         for given in (source, destination)
     )
     if len(moved) != len(places) or len(set(moved)) != len(moved) or len(set(places)) != len(moved):
@@ -212,7 +226,7 @@ def expand_dims(x: TensorLike, /, *, axis: int | Sequence[int] = 0) -> Tensor:
     (3, 1)
     """
     x = tensors.as_tensor(x)
-    given = [axis] if isinstance(axis, int) else list(axis)
+    given = _listed(axis)
     ndim = x.ndim + len(given)
     places = {normalize_axis("expand_dims", a, ndim) for a in given}
     if len(places) != len(given):
@@ -226,7 +240,9 @@ def squeeze(x: TensorLike, /, *, axis: int | Sequence[int] | None = None) -> Ten
     x = tensors.as_tensor(x)
     if axis is None:
         axis = [i for i, size in enumerate(x.shape) if size == 1]
-    places = {normalize_axis("squeeze", a, x.ndim) for a in ([axis] if isinstance(axis, int) else axis)}
+    places = {
+        normalize_axis("squeeze", a, x.ndim) for a in ([axis] if isinstance(axis, int) else axis)
+    }
     for place in places:
         if x.shape[place] != 1:
             raise ShapeError(f"squeeze: axis {place} of shape {x.shape} does not have size 1")
@@ -261,7 +277,7 @@ def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
         return x
     data = target.from_numpy(x._device.to_numpy(x._data))
     node = tape.record(_move, (x,), (x._record,), {"device": target.name}, data)
-    return x._wrap(data, target, node)
+    return tensors.wrap(type(x), data, target, node)
 
 
 class Move(Op):

@@ -20,6 +20,7 @@ from ..tensors import Tensor, TensorLike
 from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
 from .movement import broadcast_to, concat, moveaxis, reshape, stack
 
+
 def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
     """The shape with the reduced axes left in place, with size 1."""
     return tuple(1 if i in axes else size for i, size in enumerate(shape))
@@ -59,7 +60,7 @@ class Reduction(Op, abstract=True):
         return getattr(xp, self.function)(x, axis=axis, keepdims=keepdims)
 
     def infer(self, x: Aval, *, axis: tuple[int, ...], keepdims: bool) -> Aval:
-        if not self.accepts_empty and any(x.shape[a] == 0 for a in axis):
+        if not self.accepts_empty and 0 in [x.shape[a] for a in axis]:
             raise ShapeError(f"{self.name}: nothing to choose from along axis {axis} of {x.shape}")
         kept = kept_shape(x.shape, axis)
         shape = kept if keepdims else tuple(s for i, s in enumerate(kept) if i not in axis)
@@ -104,6 +105,9 @@ class Sum(_Accumulation):
     references = _names("sum", "reduce_sum")
 
 
+sum = Sum()
+
+
 class Prod(_Accumulation):
     """The product along axes. Its gradient is right, to any order, where factors are zero."""
 
@@ -113,6 +117,9 @@ class Prod(_Accumulation):
     )
     references = _names("prod", "reduce_prod")
     references.pop("torch")  # takes one axis only
+
+
+prod = Prod()
 
 
 def product_of_others(x: Tensor, axis: tuple[int, ...]) -> Tensor:
@@ -154,6 +161,9 @@ class Max(Reduction):
     references = _names("max", "reduce_max", "amax")
 
 
+max = Max()
+
+
 class Min(Reduction):
     """The smallest element along axes; NaN where there is one. Ties share the gradient."""
 
@@ -162,7 +172,10 @@ class Min(Reduction):
     references = _names("min", "reduce_min", "amin")
 
 
-class Any_(Reduction):
+min = Min()
+
+
+class AnyTrue(Reduction):
     """Whether any element along axes is true (not zero)."""
 
     name = "any"
@@ -172,13 +185,20 @@ class Any_(Reduction):
     domain = booleans
 
 
-class All(Reduction):
+any = AnyTrue()
+
+
+class AllTrue(Reduction):
     """Whether all elements along axes are true (not zero)."""
 
+    name = "all"
     function, ufunc, result = "all", "logical_and", dtypes.bool_
     no_gradient = "logic has no slope"
     references = _names("all", "reduce_all")
     domain = booleans
+
+
+all = AllTrue()
 
 
 class Argmax(Op):
@@ -207,11 +227,14 @@ class Argmax(Op):
 
     def infer(self, x: Aval, *, axis: int | None, keepdims: bool) -> Aval:
         axes = normalize_axes(self.name, axis, len(x.shape))
-        if any(x.shape[a] == 0 for a in axes):
+        if 0 in [x.shape[a] for a in axes]:
             raise ShapeError(f"{self.name}: nothing to choose from along axis {axes} of {x.shape}")
         kept = kept_shape(x.shape, axes)
         shape = kept if keepdims else tuple(s for i, s in enumerate(kept) if i not in axes)
         return Aval(shape, dtypes.int32)
+
+
+argmax = Argmax()
 
 
 class Argmin(Argmax):
@@ -225,13 +248,6 @@ class Argmin(Argmax):
     }
 
 
-sum = Sum()
-prod = Prod()
-max = Max()
-min = Min()
-any = Any_()
-all = All()
-argmax = Argmax()
 argmin = Argmin()
 
 
@@ -285,7 +301,9 @@ def logsumexp(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) ->
     top = stop_gradient(max(x, axis=axes, keepdims=True))
     top = where(isfinite(top), top, 0.0)
     found = log(sum(exp(x - top), axis=axes, keepdims=True)) + top
-    return found if keepdims else reshape(found, [s for i, s in enumerate(x.shape) if i not in axes])
+    return (
+        found if keepdims else reshape(found, [s for i, s in enumerate(x.shape) if i not in axes])
+    )
 
 
 def as_float(x: TensorLike) -> Tensor:
