@@ -158,13 +158,16 @@ def train(
 def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
     """A live bar on stderr, where that is a terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step, loss: None
+        return
     columns = (
         TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
         BarColumn(),
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("train", total=steps, loss=math.nan)
         yield lambda step, loss: progress.update(task, completed=step, loss=loss)
 

@@ -6,6 +6,8 @@ that has none of the same name gets NumPy arrays, and gives what it gives for th
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
 import numpy as np
@@ -35,14 +37,25 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
     name = function.__name__
     ours = getattr(ops, _RENAMED.get(name, name), None)
     if ours is not None and getattr(np, name, None) is function:
-        try:
-            return ours(*args, **kwargs)
-        except TypeError:
-            pass  # asked for what only NumPy's has, such as out= or where=
+        positional, keywords = _parameters(ours)
+        names = list(_signature(function).parameters)[positional:]
+        named = {**dict(zip(names, args[positional:], strict=False)), **kwargs}
+        if args and set(named) <= keywords:
+            return ours(*args[:positional], **named)
     return function(*_to_numpy(args), **_to_numpy(kwargs))
 
 
-_RENAMED = {"concatenate": "concat", "transpose": "permute_dims"}
+_RENAMED = {"concatenate": "concat"}
+
+_signature = functools.cache(inspect.signature)
+
+
+@functools.cache
+def _parameters(ours: Any) -> tuple[int, set[str]]:
+    """How many arguments our function takes by position, and the names of the others."""
+    parameters = _signature(ours).parameters.values()
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return len(parameters) - len(keywords), keywords
 
 
 def _to_numpy(tree_of_tensors: Any) -> Any:

@@ -145,26 +145,30 @@ a vjp method, or no_gradient = "why there is none"
     def vjp(
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
     ) -> Sequence[Tensor | None]:
-        """The cotangent of each input that is `needed`, from that of the output."""
-        assert self.gradients is not None
-        return [
-            rule(cotangent, out, *inputs, **params) if wanted and rule is not None else None
-            for wanted, rule in zip(needed, self.gradients, strict=True)
-        ]
+        """The cotangent of each input that is `needed`, from that of the output. An operation with
+        several outputs gets a tuple of cotangents, and of outputs."""
+        raise NotImplementedError  # for definitions whose arguments' gradients share work
 
     def pull_back(
         self, record: tape.Record, needed: Sequence[bool], cotangent: Any
     ) -> Sequence[Tensor | None]:
-        """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
-        outputs, params = record.outputs, record.params
-        if not isinstance(outputs, tuple):
-            out: Any = wrap(type(cotangent), outputs, cotangent._device, record)
-            return self.vjp(needed, cotangent, out, record.inputs, params)
-        like = next(iter(cotangent.values()))
-        out = picked(type(like), like._device, record, outputs)
-        zeros = [ops.zeros_like(o) if i not in cotangent else None for i, o in enumerate(out)]
-        full = tuple(cotangent.get(i, zero) for i, zero in enumerate(zeros))
-        return self.vjp(needed, full, out, record.inputs, params)
+        """The cotangents of a record's inputs; its outputs are made Tensors again, at their place
+        on the tapes."""
+        outputs, inputs, params = record.outputs, record.inputs, record.params
+        if isinstance(outputs, tuple):
+            like = next(iter(cotangent.values()))
+            out: Any = picked(type(like), like._device, record, outputs)
+            cotangent = tuple(
+                cotangent[i] if i in cotangent else ops.zeros_like(o) for i, o in enumerate(out)
+            )
+        else:
+            out = wrap(cotangent.__class__, outputs, cotangent._device, record)
+        if self.gradients is None:
+            return self.vjp(needed, cotangent, out, inputs, params)
+        return [
+            rule(cotangent, out, *inputs, **params) if wanted and rule is not None else None
+            for wanted, rule in zip(needed, self.gradients)  # noqa: B905  checked at definition
+        ]
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         """Our error for what the array library refused: the rule's own if it has one."""
@@ -174,7 +178,7 @@ a vjp method, or no_gradient = "why there is none"
         except Error as ours:
             return ours
         kind = next(
-            (ours for theirs, ours in _OURS.items() if isinstance(error, theirs)), ShapeError
+            (ours for theirs, ours in _OURS.items() if isinstance(error, theirs)), ArgumentError
         )
         given = ", ".join(map(str, avals))
         return kind(f"{self.name}: {error} (the arguments were {given})")
@@ -189,7 +193,6 @@ a vjp method, or no_gradient = "why there is none"
 _OURS: dict[type[Exception], type[Error]] = {
     IndexError: OutOfRangeError,
     TypeError: DtypeError,
-    ValueError: ShapeError,
     OverflowError: DtypeError,
 }
 
@@ -252,7 +255,9 @@ class Elementwise(Op, abstract=True):
     ) -> Sequence[DType | None]:
         common = self._compute_dtype(promoted(given, kind))
         arrays = any(isinstance(g, np.dtype) for g in given)
-        return [common if isinstance(g, np.dtype) or not arrays else None for g in given]
+        # NumPy takes Python numbers as they are beside its own dtypes, not beside bfloat16.
+        leave = arrays and common.isbuiltin == 1
+        return [None if leave and not isinstance(g, np.dtype) else common for g in given]
 
     def _compute_dtype(self, common: DType) -> DType:
         if dtypes.kind(common) not in self.accepts:
@@ -338,37 +343,50 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
     Operands are Tensors, Variables, NumPy arrays, Python numbers and nested lists of them. The
     result is on the operands' device, and of their class where that is a subclass of Tensor.
     """
-    kind, device, inputs = bring_together(op, operands)
-    arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
+    first: Any = operands[0]
+    kind = first.__class__
+    inputs: Sequence[Any] = operands
+    if alike(operands):
+        device = first._device
+        arrays = [x._data for x in inputs]
+        parents = tuple([x._record for x in inputs])
+    else:
+        kind, device, inputs = bring_together(op, operands)
+        arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
+        parents = tuple([x._record if isinstance(x, Tensor) else None for x in inputs])
     try:
         data = device.kernels[op](*arrays, **params)
     except Exception as error:
         raise op.explain(error, inputs, params) from None
-    parents = tuple([x._record if isinstance(x, Tensor) else None for x in inputs])
+    if inputs is not operands:
+        inputs, data = _apart(inputs, operands, data)
     record = None
     if op.no_gradient is None and parents.count(None) < len(parents):
-        kept = tuple(map(_kept, inputs, operands))
-        record = tape.record(op, kept, parents, params, data)
+        record = tape.record(op, tuple(inputs), parents, params, data)
     if isinstance(data, tuple):
         return picked(kind, device, record, data)
     return wrap(kind, data, device, record)
 
 
-def unary(op: Op, x: Any) -> Tensor:
-    """`apply` for one float Tensor, without the steps that it does not need."""
+_float32, _float64 = dtypes.float32, dtypes.float64
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def unary(op: Op, x: Any, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
+    """`apply` for one float Tensor and one output, without the steps that it does not need."""
     if not isinstance(x, Tensor):
-        return apply(op, x)
+        return unary(op, x.value, params) if isinstance(x, Operators) else apply(op, x, **params)
     a, device = x._data, x._device
     dtype = a.dtype
     if dtype is not _float32 and dtype is not _float64:
-        return apply(op, x)
+        return apply(op, x, **params)
     try:
-        data = device.kernels[op](a)
+        data = device.kernels[op](a, **params)
     except Exception as error:
-        raise op.explain(error, (x,), _NO_PARAMS) from None
+        raise op.explain(error, (x,), params) from None
     node = x._record
     if node is not None:
-        node = None if op.no_gradient else tape.record(op, (x,), (node,), _NO_PARAMS, data)
+        node = None if op.no_gradient else tape.record(op, (x,), (node,), params, data)
     return wrap(x.__class__, data, device, node)
 
 
@@ -391,7 +409,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         a, b, device, left, right = x, y._data, y._device, None, y._record
         dtype = b.dtype
     else:
-        return apply(op, x, y)
+        return _binary_of_values(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
         return apply(op, x, y)
     try:
@@ -404,8 +422,26 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     return wrap(kind, data, device, node)
 
 
-_float32, _float64 = dtypes.float32, dtypes.float64
-_NO_PARAMS: dict[str, Any] = {}
+def _binary_of_values(op: Op, x: Any, y: Any) -> Tensor:
+    """`binary`, once Variables have given their values; `apply` for everything else."""
+    left = x.value if isinstance(x, Operators) else x
+    right = y.value if isinstance(y, Operators) else y
+    return apply(op, x, y) if left is x and right is y else binary(op, left, right)
+
+
+def alike(operands: Sequence[Any]) -> bool:
+    """Whether all are Tensors of one class, device and float dtype, so that nothing is to do."""
+    first = operands[0]
+    kind = first.__class__
+    if not issubclass(kind, Tensor):
+        return False
+    device, dtype = first._device, first._data.dtype
+    if dtype is not _float32 and dtype is not _float64:
+        return False
+    for x in operands[1:]:
+        if x.__class__ is not kind or x._device is not device or x._data.dtype is not dtype:
+            return False
+    return True
 
 
 def bring_together(
@@ -439,12 +475,18 @@ def bring_together(
     return kind, device, values
 
 
-def _kept(x: Any, operand: Any) -> Any:
-    """What a record keeps of an operand: a copy, where the user could still change its array."""
-    lent = x is not operand and isinstance(x, Tensor) and x._record is None
-    if lent and x._device is backends.numpy and not isinstance(operand, Operators):
-        return wrap(type(x), x._data.copy(), x._device, None)
-    return x
+def _apart(inputs: Sequence[Any], operands: Sequence[Any], data: Any) -> tuple[list[Any], Any]:
+    """Inputs and result with no memory in common with the user's own arrays, which may change."""
+    kept = list(inputs)
+    for i, (x, operand) in enumerate(zip(inputs, operands, strict=True)):
+        lent = isinstance(x, Tensor) and x is not operand and not isinstance(operand, Operators)
+        if lent and x._device is backends.numpy:
+            kept[i] = wrap(type(x), x._data.copy(), x._device, None)
+            if isinstance(data, tuple):
+                data = tuple(d.copy() if np.may_share_memory(d, x._data) else d for d in data)
+            elif np.may_share_memory(data, x._data):
+                data = data.copy()
+    return kept, data
 
 
 def promoted(given: Sequence[DType | type], kind: type[Tensor] = Tensor) -> DType:
@@ -503,6 +545,8 @@ def normalize_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     found = {normalize_axis(name, a, ndim) for a in given}
     if len(found) != len(given):

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import dtypes, tree
 from .errors import DtypeError, GradientError, ShapeError
 
@@ -121,25 +123,50 @@ Node = Leaf | Record
 class Recording:
     """Which tapes are open. Never changed: opening or closing a tape makes another one."""
 
-    __slots__ = ("explicit", "open", "tapes")
+    __slots__ = ("before", "explicit", "followers", "open", "tapes")
 
-    def __init__(self, always: bool, tapes: tuple[GradientTape, ...]) -> None:
+    def __init__(
+        self, always: bool, tapes: tuple[GradientTape, ...], before: Recording | None = None
+    ) -> None:
         self.tapes = tapes
-        self.explicit = tuple(tape._number for tape in tapes)
+        self.explicit = tuple([tape._number for tape in tapes])
         # Following compares these tuples by identity, so equal ones must be one object.
         self.open = (ALWAYS, *self.explicit) if always else self.explicit
+        self.before = before
+        self.followers = _Followers(self)
 
     def opened(self, tape: GradientTape) -> Recording:
-        return Recording(ALWAYS in self.open, (*self.tapes, tape))
+        return Recording(self.open is not self.explicit, (*self.tapes, tape), self)
 
     def closed(self, tape: GradientTape) -> Recording:
-        return Recording(ALWAYS in self.open, tuple(t for t in self.tapes if t is not tape))
+        if self.before is not None and self.tapes[-1] is tape:
+            return self.before
+        if tape not in self.tapes:
+            return self
+        rest = tuple([t for t in self.tapes if t is not tape])
+        return Recording(self.open is not self.explicit, rest)
 
-    def followers(self, parents: Iterable[Node | None]) -> tuple[int, ...]:
-        """The open tapes that follow any of these nodes."""
-        nodes = [node for node in parents if node is not None]
-        found = tuple(n for n in self.open if any(n in node.tapes for node in nodes))
-        return next((t for t in (self.open, self.explicit) if t == found), found)
+
+class _Followers(dict[Any, tuple[int, ...]]):
+    """For the tapes that follow a node: those of them that are open.
+
+    Equal tuples are one object, so that operands followed by the same tapes are told at a glance.
+    """
+
+    __slots__ = ("_recording",)
+
+    def __init__(self, recording: Recording) -> None:
+        everyone, explicit = recording.open, recording.explicit
+        super().__init__({EVERY: everyone, EXPLICIT: explicit, explicit: explicit})
+        self[everyone] = everyone
+        self._recording = recording
+
+    def __missing__(self, tapes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(self) > 100:  # numbers of tapes that are long gone
+            self.__init__(self._recording)  # type: ignore[misc]
+        found = tuple([n for n in self._recording.open if n in tapes])
+        self[tapes] = found = self.get(found, found)
+        return found
 
 
 _NOTHING_OPEN = Recording(True, ())
@@ -178,16 +205,13 @@ def record(
     Every recorded operation passes through here, so this is written for speed.
     """
     recording = _current.get()
-    tapes: Any = None
+    followers = recording.followers
+    tapes: tuple[int, ...] = ()
     for node in parents:
         if node is not None:
-            if tapes is None:
-                tapes = node.tapes
-            elif node.tapes is not tapes:
-                tapes = recording.followers(parents)
-                break
-    if tapes is not recording.explicit and tapes is not recording.open:
-        tapes = recording.followers(parents)
+            found = followers[node.tapes]
+            if found is not tapes:
+                tapes = followers[(*tapes, *found)] if tapes else found
     if not tapes:
         return None
     made: Record = _new_record()
@@ -241,7 +265,8 @@ class GradientTape:
         _current.set(_current.get().closed(self))
 
     def __del__(self) -> None:
-        self._release()
+        if not self._spent:
+            self._release()
 
     def watch(self, tensors: Any) -> None:
         """Follow a Tensor, or each Tensor of a nested structure, from now on.
@@ -297,15 +322,16 @@ class GradientTape:
             raise GradientError(
                 f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
             )
-        with self.stop_recording():
-            found = walk_back(
-                self._records,
-                [t.value._record for t in targets],
-                [seed(t, g, "GradientTape.gradient") for t, g in zip(targets, given, strict=True)],
-                [s.value._record for s in leaves],
-            )
+        starts = [seed(t, g, "GradientTape.gradient") for t, g in zip(targets, given, strict=True)]
+        nodes = [t.value._record for t in targets]
+        before = _current.get()
+        others = before.closed(self)
+        _current.set(others)
+        try:
+            found = walk_back(self._records, nodes, starts, [s.value._record for s in leaves])
+        finally:
+            _current.set(before if self.persistent else others)
         if not self.persistent:
-            _current.set(_current.get().closed(self))
             self._spent = True
             self._release()
             self._records.clear()
@@ -343,35 +369,32 @@ def walk_back(
     """
     asked = {source for source in sources if source is not None}
     wanted: set[Node | None] = {*asked}
+    useful = []
     for made in records:
         if made.parents is None:
             raise GradientError(
                 f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
                 "keep it there with retain_graph=True or a persistent tape"
             )
-        for node in made.parents:
-            if node in wanted:
-                wanted.add(made)
-                break
+        mask = [node in wanted for node in made.parents]
+        if True in mask:
+            wanted.add(made)
+            useful.append((made, mask))
     pending: dict[Node | None, Any] = {}
     for node, start in zip(targets, cotangents, strict=True):
         pending[node] = pending[node] + start if node in pending else start
-    for made in reversed(records):
+    for made, mask in reversed(useful):
         cotangent = pending.get(made)
         if cotangent is None:
             continue
         if made not in asked:
             del pending[made]
-        mask = [node in wanted for node in made.parents]
-        if True not in mask:
-            continue
         found = made.op.pull_back(made, mask, cotangent)
-        for needed, node, x, gradient in zip(mask, made.parents, made.inputs, found, strict=True):
-            if not needed or gradient is None:
-                continue
-            if x is not None:
-                gradient = fit(gradient, x)
-            pending[node] = pending[node] + gradient if node in pending else gradient
+        for node, x, gradient in zip(made.parents, made.inputs, found, strict=True):
+            if gradient is not None and node in wanted:
+                if x is not None:
+                    gradient = fit(gradient, x)
+                pending[node] = pending[node] + gradient if node in pending else gradient
     pending[None] = None  # where nothing connects
     return [pending.get(source) for source in sources]
 
@@ -483,8 +506,10 @@ def check_differentiable(value: Any, where: str) -> None:
 
 def seed(target: Operators, cotangent: Any, where: str) -> Tensor:
     """The cotangent that a walk back starts from: ones unless given."""
+    value = target.value
     if cotangent is None:
-        return ops.ones_like(target)
+        one = np.ones(value._data.shape, value._data.dtype)
+        return tensors.wrap(type(value), value._device.from_numpy(one), value._device, None)
     cotangent = tensors.as_tensor(cotangent, like=target)
     if cotangent.shape != target.shape:
         raise ShapeError(
@@ -498,7 +523,7 @@ def fit(cotangent: Tensor, x: Tensor) -> Tensor:
     """A cotangent summed over the axes along which `x` was broadcast, in the dtype of `x`."""
     data, like = cotangent._data, x._data
     if data.shape != like.shape:
-        cotangent = ops.sum_to(cotangent, like.shape)
+        cotangent = ops.sum_to(cotangent, tuple(like.shape))
     if data.dtype is not like.dtype:
         cotangent = ops.astype(cotangent, like.dtype)
     return cotangent

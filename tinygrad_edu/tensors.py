@@ -14,7 +14,7 @@ import numpy as np
 from . import backends, dtypes
 from .backends import Array, Device
 from .dtypes import DType, DTypeLike
-from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
+from .errors import ArgumentError, DeviceError, DtypeError, ImmutableError, ShapeError
 
 if TYPE_CHECKING:
     from .tape import Node
@@ -214,7 +214,7 @@ class Operators:
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in this order; without any, in reverse."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return ops.permute_dims(self, order or range(self.ndim)[::-1])
+        return ops.transpose(self, order or None)
 
     def squeeze(self, axis: Any = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
@@ -293,6 +293,8 @@ class Operators:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a Tensor of dtype {array.dtype} is not {dtype} without a copy")
             return array.astype(dtype)
         return array.copy() if copy else array
 
@@ -520,6 +522,38 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
     return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
 
 
+def fitting(value: Any, held: Tensor, where: str) -> Tensor:
+    """A value that is to go into `held`, as a Tensor of its dtype and on its device.
+
+    Raises DtypeError, for the method `where`, if that would lose something: a float for integers,
+    a wider float for a narrower one. DeviceError if it is on another device.
+    """
+    dtype = held._data.dtype
+    if isinstance(value, Operators):
+        given = value.value
+        if given._device is not held._device:
+            raise DeviceError(
+                f"{where}: what it goes into is on device {held.device.name!r} and the value on "
+                f"{given.device.name!r}: use value.to({held.device.name!r})"
+            )
+        if given._data.dtype is dtype:
+            return given
+        own, together = given.dtype, dtypes.promote(dtype, given.dtype)
+    else:
+        value = unwrap(value)
+        own = to_array(value).dtype
+        together = dtypes.promote(dtype, own)
+        if is_weak(value):
+            number = {"b": bool, "i": int, "f": float}[dtypes.kind(own)]
+            together = dtypes.promote_weak(dtype, number)
+    if together != dtype:
+        raise DtypeError(
+            f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
+            f".astype({dtype.name!r})"
+        )
+    return as_tensor(value, dtype, held)
+
+
 def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
     """An operand as what operations work with: a Variable's Tensor, a Python number, an array."""
     if isinstance(x, Operators):
@@ -537,6 +571,8 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
         array = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"a Tensor is rectangular: {error}") from None
+    if array.dtype == object and isinstance(data, int):
+        raise DtypeError(f"{data} does not fit in any integer dtype")
     if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
         hint = ": complex numbers are not supported" if array.dtype.kind == "c" else ""
         kind = type(data).__name__ if array.dtype == object else array.dtype
@@ -551,9 +587,11 @@ _WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
 
 
 def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
-    """An array in another dtype. Raises DtypeError for integers that do not fit."""
+    """An array in another dtype. Raises DtypeError for numbers that an integer cannot hold."""
     if array.dtype == dtype:
         return array
+    if dtype.kind in "iu" and dtypes.is_float(array.dtype) and not np.isfinite(array).all():
+        raise DtypeError(f"NaN and infinity do not fit in {dtype}")
     if dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
         limits = np.iinfo(dtype)
         low, high = int(array.min()), int(array.max())

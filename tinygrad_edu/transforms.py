@@ -53,6 +53,11 @@ def value_and_grad(
     (Tensor(9., dtype=float32), {'w': Tensor(6., dtype=float32)})
     """
     numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    if not callable(function) or not all(isinstance(number, int) for number in numbers):
+        raise ArgumentError(
+            f"grad: takes a function, and as argnums an integer or several, not {function!r} and "
+            f"{argnums!r}"
+        )
 
     @functools.wraps(function)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:

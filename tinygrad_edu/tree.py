@@ -13,7 +13,6 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,8 +21,18 @@ from .errors import ArgumentError
 Flatten = Callable[[Any], tuple[Sequence[Any], Any]]
 Unflatten = Callable[[Any, Sequence[Any]], Any]
 
-_REGISTERED: dict[type, tuple[Flatten, Unflatten]] = {}
 _LEAF = object()
+
+_CONTAINERS: dict[type, tuple[Flatten, Unflatten] | None] = {
+    type(None): (lambda node: ((), None), lambda data, children: None),
+    tuple: (lambda node: (node, None), lambda data, children: tuple(children)),
+    list: (lambda node: (node, None), lambda data, children: list(children)),
+    dict: (
+        lambda node: (tuple(node.values()), tuple(node)),
+        lambda keys, children: dict(zip(keys, children, strict=True)),
+    ),
+}
+"""How to take a class apart and build it again; None for the classes of leaves met so far."""
 
 
 class Structure(NamedTuple):
@@ -35,17 +44,23 @@ class Structure(NamedTuple):
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """The structure around `leaves`, one for each leaf it was flattened from."""
-        rest = iter(leaves)
-        built = self._build(rest)
-        if next(rest, _LEAF) is not _LEAF:
-            raise ArgumentError(f"{len(leaves)} leaves are too many for this structure")
-        return built
+        if len(leaves) != self.leaf_count():
+            raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.leaf_count()}")
+        return self._build(iter(leaves))
+
+    def leaf_count(self) -> int:
+        """The number of leaves."""
+        return 1 if self.kind is _LEAF else sum([child.leaf_count() for child in self.children])
 
     def _build(self, leaves: Iterator[Any]) -> Any:
         if self.kind is _LEAF:
             return next(leaves)
-        children = [child._build(leaves) for child in self.children]
-        return _container(self.kind)[1](self.data, children)
+        container = _CONTAINERS[self.kind]
+        assert container is not None
+        return container[1](self.data, [child._build(leaves) for child in self.children])
+
+
+_ONE_LEAF = Structure(_LEAF, None, ())
 
 
 def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
@@ -54,23 +69,26 @@ def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
     `flatten(instance)` gives the children and whatever else rebuilds it (hashable);
     `unflatten(rest, children)` builds an instance.
     """
-    _REGISTERED[kind] = (flatten, unflatten)
+    _CONTAINERS[kind] = (flatten, unflatten)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of a nested structure, in order, and the structure without them."""
     leaves: list[Any] = []
+    return leaves, _visit(tree, leaves)
 
-    def visit(node: Any) -> Structure:
-        kind = type(node)
-        container = _container(kind)
-        if container is None:
-            leaves.append(node)
-            return Structure(_LEAF, None, ())
-        children, data = container[0](node)
-        return Structure(kind, data, tuple(visit(child) for child in children))
 
-    return leaves, visit(tree)
+def _visit(node: Any, leaves: list[Any]) -> Structure:
+    kind = type(node)
+    try:
+        container = _CONTAINERS[kind]
+    except KeyError:
+        container = _CONTAINERS[kind] = _recognized(kind)
+    if container is None:
+        leaves.append(node)
+        return _ONE_LEAF
+    children, data = container[0](node)
+    return Structure(kind, data, tuple([_visit(child, leaves) for child in children]))
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -96,23 +114,10 @@ def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return structure.unflatten([function(*row) for row in zip(*rows, strict=True)])
 
 
-def _container(kind: Any) -> tuple[Flatten, Unflatten] | None:
-    """How to take a container of this type apart and build it again; None for a leaf."""
-    if kind in _REGISTERED:
-        return _REGISTERED[kind]
-    if kind is type(None):
-        return lambda node: ((), None), lambda data, children: None
-    if kind is tuple or kind is list:
-        return lambda node: (node, None), lambda data, children: kind(children)
-    if not isinstance(kind, type):
-        return None
+def _recognized(kind: type) -> tuple[Flatten, Unflatten] | None:
+    """A class that nobody registered: named tuples and dataclasses are containers."""
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return lambda node: (node, None), lambda data, children: kind(*children)
-    if kind is dict or kind is OrderedDict:
-        return (
-            lambda node: (tuple(node.values()), tuple(node)),
-            lambda keys, children: kind(zip(keys, children, strict=True)),
-        )
     if dataclasses.is_dataclass(kind):
         names = tuple(f.name for f in dataclasses.fields(kind) if f.init)
         return (

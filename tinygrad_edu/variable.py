@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import dtypes, ops, tape, tensors
 from .backends import Device
 from .dtypes import DTypeLike
-from .errors import DeviceError, DtypeError, ImmutableError, ShapeError
-from .tensors import Operators, Tensor, TensorLike, wrap
+from .errors import DtypeError, ImmutableError, ShapeError
+from .op import binary
+from .tensors import Operators, Tensor, TensorLike, fitting, wrap
 
 
 class Variable(Operators):
@@ -64,19 +67,19 @@ class Variable(Operators):
         Raises ShapeError for another shape, DtypeError for a dtype that would lose something
         (a float for an integer Variable, a wider float for a narrower one).
         """
-        return self._replace(self._checked(value, "assign"), "assign")
+        return self._replace(fitting(value, self._tensor, "Variable.assign"), "assign")
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        with tape.no_grad():
-            total = self._tensor + self._checked(delta, "assign_add")
-        return self._replace(total, "assign_add")
+        delta = fitting(delta, self._tensor, "Variable.assign_add")
+        return self._replace(binary(ops.add, _plain(self._tensor), _plain(delta)), "assign_add")
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        with tape.no_grad():
-            rest = self._tensor - self._checked(delta, "assign_sub")
-        return self._replace(rest, "assign_sub")
+        delta = fitting(delta, self._tensor, "Variable.assign_sub")
+        return self._replace(
+            binary(ops.subtract, _plain(self._tensor), _plain(delta)), "assign_sub"
+        )
 
     def __getitem__(self, index: Any) -> VariablePart:
         return VariablePart(self, index)
@@ -86,33 +89,8 @@ class Variable(Operators):
             "'Variable' object does not support item assignment: use v[index].assign(value)"
         )
 
-    def _checked(self, value: TensorLike, how: str) -> Tensor:
-        """A value to assign, as a Tensor here that fits."""
-        where = f"Variable.{how}"
-        if isinstance(value, Operators):
-            given = value.value
-            if given._device is not self._tensor._device:
-                raise DeviceError(
-                    f"{where}: the Variable is on device {self.device.name!r} and the value on "
-                    f"{given.device.name!r}: use value.to({self.device.name!r})"
-                )
-            dtype, weak = given.dtype, False
-        else:
-            value = tensors.unwrap(value)
-            dtype, weak = tensors.to_array(value).dtype, tensors.is_weak(value)
-        number = {"b": bool, "u": int, "i": int, "f": float}[dtypes.kind(dtype)]
-        after = (
-            dtypes.promote_weak(self.dtype, number) if weak else dtypes.promote(self.dtype, dtype)
-        )
-        if after != self.dtype:
-            raise DtypeError(
-                f"{where}: a value of dtype {dtype} does not fit a Variable of dtype {self.dtype}: "
-                f"convert it with .astype({self.dtype.name!r})"
-            )
-        return tensors.as_tensor(value, self.dtype, self._tensor)
-
     def _replace(self, value: Tensor, how: str) -> Variable:
-        if value.shape != self.shape:
+        if value._data.shape != self._tensor._data.shape:
             raise ShapeError(
                 f"Variable.{how}: a value of shape {value.shape} does not fit a Variable of shape "
                 f"{self.shape}"
@@ -120,10 +98,27 @@ class Variable(Operators):
         self._tensor = wrap(Tensor, value._data, value._device, self._leaf)
         return self
 
+    def __reduce__(self) -> Any:
+        settings = (self.trainable, self._leaf.tapes is tape.EVERY, self.name, self.device.name)
+        return _rebuild, (np.array(self.numpy()), *settings)
+
     def __repr__(self) -> str:
         details = f", name={self.name!r}" if self.name else ""
         details += "" if self.trainable or not dtypes.is_float(self.dtype) else ", trainable=False"
         return self._describe("Variable", details)
+
+
+def _rebuild(
+    array: np.ndarray, trainable: bool, requires_grad: bool, name: str | None, device: str
+) -> Variable:
+    """A Variable that was pickled or copied: one of its own."""
+    settings: dict[str, Any] = {"requires_grad": requires_grad, "name": name, "device": device}
+    return Variable(array, trainable=trainable, **settings)
+
+
+def _plain(x: Tensor) -> Tensor:
+    """The same value with no place on a tape: what is assigned is not recorded."""
+    return x if x._record is None else wrap(type(x), x._data, x._device, None)
 
 
 class VariablePart(Operators):
@@ -142,21 +137,22 @@ class VariablePart(Operators):
 
     def assign(self, value: TensorLike) -> Variable:
         """Replace this part; `value` broadcasts to its shape. Returns the whole Variable."""
-        return self._change("set", "assign", value)
+        given = fitting(value, self._tensor, "Variable.assign")
+        return self._change("set", "assign", given)
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to this part."""
-        return self._change("add", "assign_add", delta)
+        given = fitting(delta, self._tensor, "Variable.assign_add")
+        return self._change("add", "assign_add", given)
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from this part."""
-        return self._change("add", "assign_sub", -tensors.as_tensor(delta))
+        given = fitting(delta, self._tensor, "Variable.assign_sub")
+        return self._change("add", "assign_sub", -given)
 
-    def _change(self, how: str, method: str, value: TensorLike) -> Variable:
+    def _change(self, how: str, method: str, given: Tensor) -> Variable:
         variable = self._variable
-        with tape.no_grad():
-            given = variable._checked(value, method)
-            changed = ops.scatter[how](variable.value, self._index, given)
+        changed = ops.scatter[how](_plain(variable.value), self._index, _plain(given))
         return variable._replace(changed, method)
 
     def __setitem__(self, index: Any, value: Any) -> None:

@@ -80,8 +80,8 @@ def train(
 def _check_finite(values: float | NDArray[np.float32], step: int, learning_rate: float) -> None:
     if not np.isfinite(values).all():
         raise DivergenceError(
-            f"the loss is no longer finite at step {step}: "
-            f"a learning rate of {learning_rate:g} is too large here, try {learning_rate / 10:g}"
+            f"the loss is no longer finite at step {step}: a learning rate of {learning_rate:g} "
+            f"is too large here, try {min(learning_rate / 10, 0.1):g}"
         )
 
 

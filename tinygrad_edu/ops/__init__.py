@@ -93,6 +93,7 @@ from .movement import (
     sum_to,
     swapaxes,
     to_device,
+    transpose,
 )
 from .networks import log_softmax, mean_squared_error, relu, softmax
 from .reduction import all, any, argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
@@ -195,6 +196,7 @@ __all__ = [
     "tan",
     "tanh",
     "to_device",
+    "transpose",
     "trunc",
     "var",
     "where",

@@ -7,7 +7,7 @@ from typing import Any
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import ShapeError
-from ..op import Aval, Op, apply, broadcast_shapes
+from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes
 from ..tensors import Tensor, TensorLike
 from .movement import matrix_transpose, reshape
 
@@ -20,20 +20,21 @@ class Matmul(Op):
     """
 
     gradients = (
-        lambda g, out, x, y: matmul(g, matrix_transpose(y)),
-        lambda g, out, x, y: matmul(matrix_transpose(x), g),
+        lambda g, out, x, y: binary(matmul, g, matrix_transpose(y)),
+        lambda g, out, x, y: binary(matmul, matrix_transpose(x), g),
     )
     references = {"tensorflow": "matmul", "torch": "matmul", "jax": "numpy.matmul"}
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
         x, y = tensors.as_tensor(x), tensors.as_tensor(y)
-        if x.ndim >= 2 and y.ndim >= 2:
-            return apply(self, x, y)
+        if x._data.ndim >= 2 and y._data.ndim >= 2:
+            return binary(self, x, y)
         if not (x.ndim and y.ndim):
             raise ShapeError(f"matmul: shapes {x.shape} and {y.shape} have no axis to sum along")
+        if x.shape[-1] != y.shape[-2 if y.ndim > 1 else -1]:
+            raise _misfit(x.shape, y.shape)
         rows = reshape(x, (1, -1)) if x.ndim == 1 else x
         columns = reshape(y, (-1, 1)) if y.ndim == 1 else y
-        self.infer(Aval(rows.shape, rows.dtype), Aval(columns.shape, columns.dtype))
         found = apply(self, rows, columns)
         shape = list(found.shape)
         if y.ndim == 1:
@@ -43,19 +44,24 @@ class Matmul(Op):
         return reshape(found, shape)
 
     def forward(self, xp: Any, x: Array, y: Array) -> Array:
-        if dtypes.is_half(x.dtype):
+        if x.dtype.itemsize == 2 and dtypes.is_half(x.dtype):
             wide = dtypes.float32
             return xp.matmul(x.astype(wide), y.astype(wide)).astype(x.dtype)
         return xp.matmul(x, y)
 
     def infer(self, x: Aval, y: Aval) -> Aval:
         if x.shape[-1] != y.shape[-2]:
-            raise ShapeError(
-                f"matmul: shapes {x.shape} and {y.shape} do not fit: the last size of the first, "
-                f"{x.shape[-1]}, must equal the last but one of the second, {y.shape[-2]}"
-            )
+            raise _misfit(x.shape, y.shape)
         front = broadcast_shapes("matmul", x.shape[:-2], y.shape[:-2])
         return Aval((*front, x.shape[-2], y.shape[-1]), x.dtype)
+
+
+def _misfit(x: Shape, y: Shape) -> ShapeError:
+    rows = y[-2 if len(y) > 1 else -1]
+    return ShapeError(
+        f"matmul: shapes {x} and {y} do not fit: the last size of the first, {x[-1]}, must equal "
+        f"the {'last but one' if len(y) > 1 else 'only'} size of the second, {rows}"
+    )
 
 
 matmul = Matmul()

@@ -5,7 +5,9 @@ Each takes a `dtype` (float32 unless said otherwise) and a `device` (the current
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,13 +34,9 @@ def full(
     Tensor([[7, 7],
             [7, 7]], dtype=int32)
     """
-    found = dtypes.of_python(fill_value) if dtype is None else dtypes.as_dtype(dtype)
-    try:
-        return _from(np.full(shape, fill_value, found), device)
-    except OverflowError as error:
-        raise DtypeError(f"full: {error}") from None
-    except (ValueError, TypeError):
-        raise ArgumentError(f"full: {shape!r} is not a shape") from None
+    fill_value = tensors.as_tensor(fill_value).item()
+    dtype = type(fill_value) if dtype is None else dtype
+    return _filled("full", shape, fill_value, dtype, device)
 
 
 def zeros(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
@@ -47,7 +45,7 @@ def zeros(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tens
     >>> zeros(3)
     Tensor([0., 0., 0.], dtype=float32)
     """
-    return full(shape, 0.0, dtype=dtype, device=device)
+    return _filled("zeros", shape, 0, float if dtype is None else dtype, device)
 
 
 def ones(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
@@ -56,7 +54,19 @@ def ones(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tenso
     >>> ones((1, 2), dtype="int32")
     Tensor([[1, 1]], dtype=int32)
     """
-    return full(shape, 1.0, dtype=dtype, device=device)
+    return _filled("ones", shape, 1, float if dtype is None else dtype, device)
+
+
+def _filled(name: str, shape: Size, value: Any, dtype: DTypeLike, device: Place) -> Tensor:
+    found = dtypes.as_dtype(dtype)
+    try:
+        return _from(np.full(shape, value, found), device)
+    except OverflowError as error:
+        raise DtypeError(f"{name}: {error}") from None
+    except (ValueError, TypeError):
+        raise ArgumentError(
+            f"{name}: {shape!r} is not a shape; it is an integer, or a tuple of them, none negative"
+        ) from None
 
 
 def full_like(
@@ -64,7 +74,8 @@ def full_like(
 ) -> Tensor:
     """A Tensor of the shape, dtype and device of x, filled with one number."""
     x = tensors.as_tensor(x)
-    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=x._device)
+    made = full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=x._device)
+    return tensors.wrap(type(x), made._data, made._device, None)
 
 
 def zeros_like(x: TensorLike, /, *, dtype: DTypeLike = None) -> Tensor:
@@ -94,12 +105,15 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    for value in (start, stop, step):
+        if not isinstance(value, numbers.Real):
+            raise DtypeError(f"arange: takes numbers, not {value!r}")
     if step == 0:
         raise ArgumentError("arange: a step of 0 never arrives")
     if dtype is None:
         dtype = float if any(isinstance(v, float) for v in (start, stop, step)) else int
     # Counted in NumPy's own widest dtype first: float32 would miss the end of long ranges.
-    return _from(np.arange(start, stop, step).astype(dtypes.as_dtype(dtype)), device)
+    return _from(tensors.cast(np.arange(start, stop, step), dtypes.as_dtype(dtype)), device)
 
 
 def linspace(
@@ -117,8 +131,8 @@ def linspace(
     >>> linspace(0, 1, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
-    if num < 0:
-        raise ArgumentError(f"linspace: num is {num}; it must not be negative")
+    if not isinstance(num, numbers.Integral) or num < 0:
+        raise ArgumentError(f"linspace: num is {num!r}; it is an integer, and not negative")
     found = np.linspace(start, stop, num, endpoint=endpoint)
     return _from(found.astype(dtypes.as_dtype(float if dtype is None else dtype)), device)
 

@@ -11,11 +11,10 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
+from ..errors import DtypeError, Error
 from ..op import (
     Aval,
     Binary,
@@ -146,6 +145,12 @@ class Power(Binary):
     accepts = "iuf"
     references = _names("power", tensorflow="pow", torch="pow")
     domain = (_POSITIVE, _ANY)
+
+    def explain(self, error: Exception, operands: Any, params: dict[str, Any]) -> Error:
+        ours = super().explain(error, operands, params)
+        if "negative integer power" in str(error):
+            return DtypeError(f"{ours}: use a float, for example x.astype('float32')")
+        return ours
 
     @staticmethod
     def _of_base(g: Tensor, out: Tensor, x: Any, y: Any) -> Tensor:
@@ -914,13 +919,7 @@ class Where(Elementwise):
         return xp.where(condition, x, y)
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
-        branches = promoted(given[1:], kind)
-        # Two Python numbers have no array to take their dtype from.
-        arrays = any(isinstance(g, np.dtype) for g in given[1:])
-        return [
-            dtypes.bool_,
-            *(branches if isinstance(g, np.dtype) or not arrays else None for g in given[1:]),
-        ]
+        return [dtypes.bool_, *super().operand_dtypes(given[1:], kind)]
 
     def infer(self, *avals: Any) -> Aval:
         shape = broadcast_shapes("where", *[a.shape for a in avals if isinstance(a, Aval)])
@@ -943,8 +942,11 @@ class Astype(Op):
     examples = ({"dtype": dtypes.float64}, {"dtype": dtypes.float16})
 
     def __call__(self, x: TensorLike, dtype: DTypeLike, /) -> Tensor:
-        x, dtype = tensors.as_tensor(x), dtypes.as_dtype(dtype)
-        return x if x.dtype == dtype else apply(self, x, dtype=dtype)
+        x = tensors.as_tensor(x)
+        if x._data.dtype is dtype:
+            return x
+        dtype = dtypes.as_dtype(dtype)
+        return x if x._data.dtype == dtype else apply(self, x, dtype=dtype)
 
     def forward(self, xp: Any, x: Array, *, dtype: DType) -> Array:
         return x.astype(dtype)

@@ -16,7 +16,7 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, OutOfRangeError
-from ..op import Aval, Op, apply
+from ..op import Aval, Op, Shape, apply
 from ..tensors import Tensor, TensorLike
 from .creation import ones_like, zeros_like
 from .elementwise import astype, equal, where
@@ -37,23 +37,48 @@ ARRAY = _Operand()
 def split_index(x: Tensor, index: Any) -> tuple[Template, list[Any]]:
     """The template and the integer arrays of an index into x. Raises ArgumentError or DtypeError
     for what cannot be one, OutOfRangeError for an integer beyond the end of its axis."""
-    parts = index if isinstance(index, tuple) else (index,)
+    shape = tuple(x._data.shape)
+    parts = [_part(p) for p in (index if isinstance(index, tuple) else (index,))]
+    used = sum([_axes_used(part) for part in parts])
+    ellipses = sum([part is Ellipsis for part in parts])
+    if ellipses > 1 or used > len(shape):
+        raise OutOfRangeError(f"indexing: {index!r} has too many parts for shape {shape}")
     template: list[Any] = []
     arrays: list[Any] = []
+    axis = 0
     for part in parts:
-        if part is None or part is Ellipsis:
-            template.append(part)
-        elif isinstance(part, slice):
-            start, stop, step = map(_whole, (part.start, part.stop, part.step))
-            template.append(slice(start, stop, step))
-        elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
-            template.append(int(part))
-        else:
-            found = _index_arrays(part)
-            template += [ARRAY] * len(found)
+        if isinstance(part, (np.ndarray, Tensor)) and part.dtype == dtypes.bool_:
+            found = _places(part.numpy() if isinstance(part, Tensor) else part, axis, shape)
+            template += [ARRAY] * len(found) if part.ndim else [None, ARRAY]
             arrays += found
-    _check_integers(x.shape, template, arrays)
+        else:
+            if isinstance(part, (int, np.ndarray, Tensor)):
+                _check_range(part, axis, shape)
+            is_array = isinstance(part, (np.ndarray, Tensor))
+            template.append(ARRAY if is_array else part)
+            arrays += [part] if is_array else []
+        axis += len(shape) - used if part is Ellipsis else _axes_used(part)
     return tuple(template), arrays
+
+
+def _part(part: Any) -> Any:
+    """A part of an index as None, Ellipsis, a slice, an int, or an array of ints or booleans."""
+    if part is None or part is Ellipsis:
+        return part
+    if isinstance(part, slice):
+        start, stop, step = map(_whole, (part.start, part.stop, part.step))
+        if step == 0:
+            raise ArgumentError("indexing: the step of a slice must not be 0")
+        return slice(start, stop, step)
+    value: Any = tensors.unwrap(part)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    value = np.asarray(value) if isinstance(value, (bool, float)) else value
+    if dtypes.kind(value.dtype) == "f" and not value.size:
+        return np.zeros(value.shape, dtypes.int32)  # an empty list
+    if dtypes.kind(value.dtype) == "f":
+        raise DtypeError(f"indexing: an index is integers or booleans, not {value.dtype}")
+    return value
 
 
 def _whole(value: Any) -> int | None:
@@ -65,43 +90,26 @@ def _whole(value: Any) -> int | None:
         raise DtypeError(f"indexing: a slice takes integers, not {value!r}") from None
 
 
-def _index_arrays(part: Any) -> list[Any]:
-    """A part of an index as integer arrays: one, or one an axis for a boolean mask."""
-    value: Any = tensors.unwrap(part)
-    if isinstance(value, (bool, float)):
-        value = np.asarray(value)
-    dtype = value.dtype
-    if dtype == dtypes.bool_:
-        mask = value.numpy() if isinstance(value, Tensor) else value
-        return list(np.nonzero(mask)) if mask.ndim else [np.flatnonzero(mask)]
-    if dtypes.kind(dtype) not in "iu":
-        if value.size:
-            raise DtypeError(f"indexing: an index is integers or booleans, not {dtype}")
-        return [np.zeros(value.shape, dtypes.int32)]  # an empty list
-    return [value]
+def _axes_used(part: Any) -> int:
+    """How many axes of x a part of an index stands for."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == dtypes.bool_ else 1
 
 
-def _check_integers(shape: Sequence[int], template: Sequence[Any], arrays: Sequence[Any]) -> None:
-    """Refuse too many indices, and integers known beforehand that are out of range."""
-    used = sum(part is not None and part is not Ellipsis for part in template)
-    if template.count(Ellipsis) > 1 or used > len(shape):
+def _places(mask: np.ndarray, axis: int, shape: Shape) -> list[np.ndarray]:
+    """Where a mask holds, as integer arrays, one an axis; of a single boolean, along a new axis."""
+    if mask.shape != shape[axis : axis + mask.ndim]:
         raise OutOfRangeError(
-            f"indexing: {used} indices (and {template.count(Ellipsis)} ellipses) are too many for "
-            f"shape {tuple(shape)}"
+            f"indexing: a mask of shape {mask.shape} does not fit shape {shape} from axis {axis} on"
         )
-    axis, rest = 0, iter(arrays)
-    for part in template:
-        if part is Ellipsis:
-            axis += len(shape) - used
-        elif part is not None:
-            _check_range(part if part is not ARRAY else next(rest), axis, shape)
-            axis += 1
+    if not mask.ndim:
+        return [np.zeros(int(mask), dtypes.int32)]
+    return [places.astype(dtypes.int32) for places in np.nonzero(mask)]
 
 
-def _check_range(part: Any, axis: int, shape: Sequence[int]) -> None:
+def _check_range(part: Any, axis: int, shape: Shape) -> None:
     size = shape[axis]
-    if isinstance(part, slice):
-        return
     if isinstance(part, Tensor):
         part = part.numpy()
     if isinstance(part, np.ndarray):
@@ -169,7 +177,7 @@ class Scatter(Op, abstract=True):
     def __call__(self, x: TensorLike, index: Any, values: TensorLike, /) -> Tensor:
         x = tensors.as_tensor(x)
         template, arrays = split_index(x, index)
-        values = tensors.as_tensor(values, dtype=x.dtype, like=x)
+        values = tensors.fitting(values, x, f"at[...].{self.how}")
         return apply(self, x, values, *arrays, index=template)
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType]:

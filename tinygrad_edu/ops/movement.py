@@ -6,6 +6,7 @@ nobody can tell.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +16,18 @@ import numpy as np
 from .. import backends, tape, tensors
 from ..backends import Array, Device
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, Shape, apply, broadcast_shapes, normalize_axis
+from ..op import Aval, Op, Shape, apply, broadcast_shapes, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 
 
 def _shape(name: str, shape: int | Sequence[int]) -> Shape:
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    if not all(isinstance(size, (int, np.integer)) for size in sizes):
-        raise ArgumentError(f"{name}: a shape is integers, not {shape!r}")
-    return tuple(int(size) for size in sizes)
+    for size in sizes:
+        if size.__class__ is not int:
+            if not isinstance(size, np.integer):
+                raise ArgumentError(f"{name}: a shape is integers, not {shape!r}")
+            return _shape(name, [int(s) for s in sizes])
+    return sizes
 
 
 class Reshape(Op):
@@ -35,15 +39,18 @@ class Reshape(Op):
 
     def __call__(self, x: TensorLike, shape: int | Sequence[int], /) -> Tensor:
         x = tensors.as_tensor(x)
-        wanted = self._complete(x.shape, _shape("reshape", shape))
-        return x if wanted == x.shape else apply(self, x, shape=wanted)
+        given = tuple(x._data.shape)
+        wanted = self._complete(given, _shape("reshape", shape))
+        return x if wanted == given else unary(self, x, {"shape": wanted})
 
     @staticmethod
     def _complete(given: Shape, shape: Shape) -> Shape:
-        size, known = math.prod(given), math.prod(s for s in shape if s != -1)
-        if shape.count(-1) == 1 and known and size % known == 0:
-            shape = tuple(size // known if s == -1 else s for s in shape)
-        if min(shape, default=0) < 0 or math.prod(shape) != size:
+        size = math.prod(given)
+        if shape.count(-1) == 1:
+            known = -math.prod(shape)
+            if known and size % known == 0:
+                shape = tuple([size // known if s == -1 else s for s in shape])
+        if math.prod(shape) != size or min(shape, default=0) < 0:
             raise ShapeError(f"reshape: {size} elements of shape {given} do not fit {shape}")
         return shape
 
@@ -70,12 +77,13 @@ class PermuteDims(Op):
 
     def __call__(self, x: TensorLike, axes: Sequence[int], /) -> Tensor:
         x = tensors.as_tensor(x)
-        wanted = tuple(int(a) + x.ndim if a < 0 else int(a) for a in axes)
-        if sorted(wanted) != list(range(x.ndim)):
+        ndim = x._data.ndim
+        wanted = tuple([int(a) + ndim if a < 0 else int(a) for a in axes])
+        if sorted(wanted) != list(range(ndim)):
             raise ArgumentError(
-                f"permute_dims: axes {tuple(axes)} must name each of {x.ndim} dimensions once"
+                f"permute_dims: axes {tuple(axes)} must name each of {ndim} dimensions once"
             )
-        return apply(self, x, axes=wanted)
+        return unary(self, x, {"axes": wanted})
 
     def forward(self, xp: Any, x: Array, *, axes: tuple[int, ...]) -> Array:
         return x.transpose(axes)
@@ -104,7 +112,7 @@ class BroadcastTo(Op):
 
     def __call__(self, x: TensorLike, shape: int | Sequence[int], /) -> Tensor:
         x, wanted = tensors.as_tensor(x), _shape("broadcast_to", shape)
-        return x if wanted == x.shape else apply(self, x, shape=wanted)
+        return x if wanted == x.shape else unary(self, x, {"shape": wanted})
 
     def forward(self, xp: Any, x: Array, *, shape: Shape) -> Array:
         if xp is np and x.size == 1:
@@ -180,7 +188,25 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
     >>> matrix_transpose(np.zeros((2, 3, 4))).shape
     (2, 4, 3)
     """
-    return swapaxes(x, -1, -2)
+    x = tensors.as_tensor(x)
+    if x._data.ndim < 2:
+        raise ShapeError(f"matrix_transpose: shape {x.shape} has no two axes to exchange")
+    return unary(permute_dims, x, {"axes": _last_two_exchanged(x._data.ndim)})
+
+
+@functools.cache
+def _last_two_exchanged(ndim: int) -> tuple[int, ...]:
+    return (*range(ndim - 2), ndim - 1, ndim - 2)
+
+
+def transpose(x: TensorLike, axes: Sequence[int] | None = None, /) -> Tensor:
+    """The axes in this order; without one, in reverse.
+
+    >>> transpose(np.zeros((2, 3, 4))).shape
+    (4, 3, 2)
+    """
+    x = tensors.as_tensor(x)
+    return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
 def swapaxes(x: TensorLike, first: int, second: int, /) -> Tensor:
@@ -264,10 +290,12 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
 def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
     """x summed over the axes along which `shape` would be broadcast to it: the transpose of
     broadcasting."""
-    extra = x.ndim - len(shape)
+    given = x._data.shape
+    extra = len(given) - len(shape)
     axes = [*range(extra)]
-    axes += [i + extra for i, s in enumerate(shape) if s == 1 and x.shape[i + extra] != 1]
-    return reshape(reduction.sum(x, axis=axes), shape)
+    axes += [i + extra for i, s in enumerate(shape) if s == 1 and given[i + extra] != 1]
+    found = unary(reduction.sum, x, {"axis": tuple(axes), "keepdims": False})
+    return found if found._data.shape == shape else reshape(found, shape)
 
 
 def to_device(x: TensorLike, device: str | Device, /) -> Tensor:

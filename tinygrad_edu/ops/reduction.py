@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ShapeError
-from ..op import Aval, Axis, Op, Shape, apply, booleans, normalize_axes, normalize_axis
+from ..op import Aval, Axis, Op, Shape, apply, booleans, normalize_axes, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
 from .movement import broadcast_to, concat, moveaxis, reshape, stack
@@ -28,7 +28,10 @@ def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
 
 def _spread(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """A reduced value beside each element that went into it."""
-    return broadcast_to(reshape(reduced, kept_shape(x.shape, axis)), x.shape)
+    shape = tuple(x._data.shape)
+    if axis != tuple(range(len(axis))):  # leading axes come back by broadcasting alone
+        reduced = reshape(reduced, kept_shape(shape, axis))
+    return unary(broadcast_to, reduced, {"shape": shape})
 
 
 class Reduction(Op, abstract=True):
@@ -52,12 +55,17 @@ class Reduction(Op, abstract=True):
 
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         x = tensors.as_tensor(x)
-        return apply(self, x, axis=normalize_axes(self.name, axis, x.ndim), keepdims=keepdims)
+        axes = normalize_axes(self.name, axis, x._data.ndim)
+        return unary(self, x, {"axis": axes, "keepdims": keepdims})
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        if xp is np:
+            reduce = getattr(np, self.ufunc).reduce
+            return lambda x, *, axis, keepdims: reduce(x, axis, None, None, keepdims)
+        return getattr(xp, self.function)
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-        if xp is np:
-            return getattr(np, self.ufunc).reduce(x, axis=axis, keepdims=keepdims)
-        return getattr(xp, self.function)(x, axis=axis, keepdims=keepdims)
+        return self.kernel(xp)(x, axis=axis, keepdims=keepdims)
 
     def infer(self, x: Aval, *, axis: tuple[int, ...], keepdims: bool) -> Aval:
         if not self.accepts_empty and 0 in [x.shape[a] for a in axis]:
@@ -76,14 +84,17 @@ class _Accumulation(Reduction, abstract=True):
         unsigned = dtypes.uint32 if dtype.kind == "u" else dtypes.int32
         return [unsigned if narrow else dtype]
 
-    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-        wide = dtypes.float32 if dtypes.is_half(x.dtype) else x.dtype
-        if xp is np:
-            reduce = getattr(np, self.ufunc).reduce
-            found = reduce(x, axis=axis, dtype=wide, keepdims=keepdims)
-        else:
-            found = getattr(xp, self.function)(x, axis=axis, dtype=wide, keepdims=keepdims)
-        return found if wide == x.dtype else found.astype(x.dtype)
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        reduce = getattr(np, self.ufunc).reduce if xp is np else getattr(xp, self.function)
+
+        def compute(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+            dtype = x.dtype
+            if dtype.itemsize == 2:
+                wide = reduce(x, axis=axis, dtype=dtypes.float32, keepdims=keepdims)
+                return wide.astype(dtype)
+            return reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+        return compute
 
 
 def _names(name: str, tensorflow: str, torch: str = "") -> dict[str, Any]:
@@ -257,9 +268,9 @@ def mean(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tens
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     Tensor([2., 3.], dtype=float64)
     """
-    x = as_float(x)
-    axes = normalize_axes("mean", axis, x.ndim)
-    return sum(x, axis=axes, keepdims=keepdims) / _count(x.shape, axes)
+    x, axes, dtype = _statistic("mean", x, axis)
+    total = unary(sum, x, {"axis": axes, "keepdims": keepdims})
+    return astype(total / _count(x._data.shape, axes), dtype)
 
 
 def var(
@@ -270,10 +281,10 @@ def var(
     >>> var(np.array([1.0, 3.0])), var(np.array([1.0, 3.0]), correction=1)
     (Tensor(1., dtype=float64), Tensor(2., dtype=float64))
     """
-    x = as_float(x)
-    axes = normalize_axes("var", axis, x.ndim)
+    x, axes, dtype = _statistic("var", x, axis)
     squares = square(x - mean(x, axis=axes, keepdims=True))
-    return sum(squares, axis=axes, keepdims=keepdims) / (_count(x.shape, axes) - correction)
+    total = sum(squares, axis=axes, keepdims=keepdims)
+    return astype(total / (_count(x.shape, axes) - correction), dtype)
 
 
 def std(
@@ -310,6 +321,15 @@ def as_float(x: TensorLike) -> Tensor:
     """x as a Tensor of a float dtype: integers and booleans become float32."""
     x = tensors.as_tensor(x)
     return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
+
+
+def _statistic(name: str, x: TensorLike, axis: Axis) -> tuple[Tensor, tuple[int, ...], DType]:
+    """x ready to be summed, the axes, and the dtype of the result: a sum of halves may be too
+    large for one, and their mean is not."""
+    x = as_float(x)
+    dtype = x._data.dtype
+    wide = astype(x, dtypes.float32) if dtype.itemsize == 2 else x
+    return wide, normalize_axes(name, axis, x._data.ndim), dtype
 
 
 def _count(shape: Shape, axes: Sequence[int]) -> float:
