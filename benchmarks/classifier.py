@@ -205,14 +205,15 @@ def jax_jit() -> Program:
     def loss_function(W: Any, b: Any, X: Any, Y: Any) -> Any:
         return jnp.mean(jnp.square(jnp.matmul(X, W) + b - Y))
 
-    @jax.jit
     def update(W: Any, b: Any, X: Any, Y: Any) -> Any:
         loss, (dW, db) = jax.value_and_grad(loss_function, argnums=(0, 1))(W, b, X, Y)
         return loss, W - RATE * dW, b - RATE * db
 
+    compiled = jax.jit(update)
+
     def step() -> Any:
         nonlocal W, b
-        loss, W, b = update(W, b, X, Y)
+        loss, W, b = compiled(W, b, X, Y)
         return loss.block_until_ready()
 
     return Program(repeat(step), lambda: [np.asarray(W), np.asarray(b)])

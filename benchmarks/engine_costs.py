@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,8 @@ def chain_on_a_tape() -> dict[str, float]:
 def chain_of_tensors() -> dict[str, float]:
     import tinygrad_edu as edu
 
-    x, one = edu.tensor(np.float32(0), requires_grad=True), edu.tensor(np.float32(1))
+    x: Any = edu.tensor(np.float32(0), requires_grad=True)
+    one = edu.tensor(np.float32(1))
     started = perf_counter()
     total = x
     for _ in range(CHAIN):

@@ -23,10 +23,10 @@ def heading() -> str:
             "# Results",
             "",
             "Written by `make bench`, all in one run; not edited by hand. Every contender has a",
-            "process of its own, and they take short turns in a shuffled order. Times are medians; a",
-            "comparison is the median over rounds of the comparison within a round, and its middle",
-            "half lies between the two numbers after it. The fastest turns alone tell more of an",
-            "idle machine, and less of what one would wait for on this one.",
+            "process of its own, and they take short turns in a shuffled order. Times are medians.",
+            "A comparison is made within each round; what is given is its median, and the middle",
+            "half of all rounds. The fastest turns alone tell more of an idle machine, and less of",
+            "what one would wait for on this one.",
             "",
             table(["what", "which"], facts.items()),
         ]
@@ -36,7 +36,7 @@ def heading() -> str:
 def race_section(case: Race, lanes: dict[str, Lane]) -> str:
     scale = UNITS[case.unit] / case.per
     baseline = lanes[case.baseline]
-    ratio = f"× {case.baseline}"
+    ratio = f"times {case.baseline}"
     rows = table(
         ["contender", case.unit, "fastest", ratio, "middle half", "threads", "cores busy"],
         (lane_row(lane, baseline, scale) for lane in lanes.values()),
@@ -76,7 +76,9 @@ def reasons(lanes: dict[str, Lane]) -> str:
 
 def target_row(target: Target, lanes: dict[str, Lane], scale: float, unit: str) -> list[str]:
     times = target.kind == "times"
-    promise = f"{target.of} {'/' if times else '−'} {target.against}{'' if times else f', {unit}'}"
+    promise = f"{target.of} / {target.against}"
+    if not times:
+        promise = f"{target.of} minus {target.against}, {unit}"
     limits = [number(target.at_most), "" if target.aim is None else number(target.aim)]
     of, against = lanes[target.of], lanes[target.against]
     if not of.seconds or not against.seconds:
