@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -107,6 +107,7 @@ a vjp method, or no_gradient = "why there is none"
     examples: ClassVar[tuple[Any, ...]] = ()
     arity: int | None = None
     """How many arrays `forward` takes; None for any number."""
+    elementwise = False
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
@@ -150,25 +151,42 @@ a vjp method, or no_gradient = "why there is none"
         raise NotImplementedError  # for definitions whose arguments' gradients share work
 
     def pull_back(
-        self, record: tape.Record, needed: Sequence[bool], cotangent: Any
+        self, record: tape.Record, wanted: Collection[Any], cotangent: Any
     ) -> Sequence[Tensor | None]:
-        """The cotangents of a record's inputs; its outputs are made Tensors again, at their place
-        on the tapes."""
+        """The cotangents of those of a record's inputs whose nodes are `wanted`. Its outputs are
+        made Tensors again, at their place on the tapes."""
         outputs, inputs, params = record.outputs, record.inputs, record.params
         if isinstance(outputs, tuple):
-            like = next(iter(cotangent.values()))
-            out: Any = picked(type(like), like._device, record, outputs)
-            cotangent = tuple(
-                cotangent[i] if i in cotangent else ops.zeros_like(o) for i, o in enumerate(out)
-            )
-        else:
-            out = wrap(cotangent.__class__, outputs, cotangent._device, record)
-        if self.gradients is None:
+            return self._pull_back_several(record, wanted, cotangent)
+        if not self.elementwise and cotangent._data.shape != outputs.shape:
+            cotangent = ops.broadcast_to(cotangent, outputs.shape)
+        out = wrap(cotangent.__class__, outputs, cotangent._device, record)
+        rules = self.gradients
+        if rules is None:
+            needed = [node in wanted for node in record.parents]
             return self.vjp(needed, cotangent, out, inputs, params)
-        return [
-            rule(cotangent, out, *inputs, **params) if wanted and rule is not None else None
-            for wanted, rule in zip(needed, self.gradients)  # noqa: B905  checked at definition
-        ]
+        found: list[Tensor | None] = []
+        for node, rule in zip(record.parents, rules):  # noqa: B905  checked at definition
+            if node not in wanted or rule is None:
+                found.append(None)
+            elif params:
+                found.append(rule(cotangent, out, *inputs, **params))
+            else:
+                found.append(rule(cotangent, out, *inputs))
+        return found
+
+    def _pull_back_several(
+        self, record: tape.Record, wanted: Collection[Any], cotangent: Parts
+    ) -> Sequence[Tensor | None]:
+        like = next(iter(cotangent.values()))
+        outs = picked(type(like), like._device, record, record.outputs)
+        cotangents = [cotangent[i] if i in cotangent else None for i in range(len(outs))]
+        whole = tuple(
+            ops.zeros_like(out) if c is None else ops.broadcast_to(c, out.shape)
+            for c, out in zip(cotangents, outs, strict=True)
+        )
+        needed = [node in wanted for node in record.parents]
+        return self.vjp(needed, whole, outs, record.inputs, record.params)
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         """Our error for what the array library refused: the rule's own if it has one."""
@@ -234,6 +252,7 @@ class Elementwise(Op, abstract=True):
     `result` is "same" as the operands', "float" (integers become float32 first) or "bool".
     """
 
+    elementwise = True
     ufunc: str | None = None
     c: str | None = None
     accepts = "biuf"

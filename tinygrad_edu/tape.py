@@ -13,7 +13,6 @@ Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, cha
 
 from __future__ import annotations
 
-import functools
 import itertools
 import linecache
 import sys
@@ -121,7 +120,11 @@ Node = Leaf | Record
 
 
 class Recording:
-    """Which tapes are open. Never changed: opening or closing a tape makes another one."""
+    """Which tapes are open. Never changed: opening or closing a tape makes another one.
+
+    `followers` says, for the tapes that follow a node, which of them are open. Equal answers are
+    one object, so that operands followed by the same tapes are told at a glance.
+    """
 
     __slots__ = ("before", "explicit", "followers", "open", "tapes")
 
@@ -129,11 +132,18 @@ class Recording:
         self, always: bool, tapes: tuple[GradientTape, ...], before: Recording | None = None
     ) -> None:
         self.tapes = tapes
-        self.explicit = tuple([tape._number for tape in tapes])
-        # Following compares these tuples by identity, so equal ones must be one object.
-        self.open = (ALWAYS, *self.explicit) if always else self.explicit
+        self.explicit = explicit = tuple([tape._number for tape in tapes])
+        self.open = (ALWAYS, *explicit) if always else explicit
         self.before = before
-        self.followers = _Followers(self)
+        self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit, explicit: explicit}
+
+    def look_up(self, tapes: Any) -> tuple[int, ...]:
+        """What `followers` does not know yet."""
+        if len(self.followers) > 100:  # numbers of tapes that are long gone
+            self.followers = {EXPLICIT: self.explicit, self.explicit: self.explicit}
+        found = tuple([number for number in self.open if number in tapes])
+        self.followers[tapes] = found = self.followers.setdefault(found, found)
+        return found
 
     def opened(self, tape: GradientTape) -> Recording:
         return Recording(self.open is not self.explicit, (*self.tapes, tape), self)
@@ -147,32 +157,10 @@ class Recording:
         return Recording(self.open is not self.explicit, rest)
 
 
-class _Followers(dict[Any, tuple[int, ...]]):
-    """For the tapes that follow a node: those of them that are open.
+_NO_TAPES = Recording(True, ())
+_PAUSED = Recording(False, ())
+_current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NO_TAPES)
 
-    Equal tuples are one object, so that operands followed by the same tapes are told at a glance.
-    """
-
-    __slots__ = ("_recording",)
-
-    def __init__(self, recording: Recording) -> None:
-        everyone, explicit = recording.open, recording.explicit
-        super().__init__({EVERY: everyone, EXPLICIT: explicit, explicit: explicit})
-        self[everyone] = everyone
-        self._recording = recording
-
-    def __missing__(self, tapes: tuple[int, ...]) -> tuple[int, ...]:
-        if len(self) > 100:  # numbers of tapes that are long gone
-            self.__init__(self._recording)  # type: ignore[misc]
-        found = tuple([n for n in self._recording.open if n in tapes])
-        self[tapes] = found = self.get(found, found)
-        return found
-
-
-_NOTHING_OPEN = Recording(True, ())
-_current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NOTHING_OPEN)
-
-_new_record = functools.partial(object.__new__, Record)
 _next_sequence = itertools.count().__next__
 _next_number = itertools.count(ALWAYS + 1).__next__
 _live = {ALWAYS}  # the numbers of tapes that may still be walked
@@ -205,16 +193,20 @@ def record(
     Every recorded operation passes through here, so this is written for speed.
     """
     recording = _current.get()
+    if recording is _PAUSED:
+        return None
     followers = recording.followers
     tapes: tuple[int, ...] = ()
     for node in parents:
         if node is not None:
-            found = followers[node.tapes]
+            found = followers.get(node.tapes)
+            if found is None:
+                found = recording.look_up(node.tapes)
             if found is not tapes:
-                tapes = followers[(*tapes, *found)] if tapes else found
+                tapes = recording.look_up((*tapes, *found)) if tapes else found
     if not tapes:
         return None
-    made: Record = _new_record()
+    made = Record()
     made.op = op
     made.inputs = inputs
     made.parents = parents
@@ -326,7 +318,7 @@ class GradientTape:
         nodes = [t.value._record for t in targets]
         before = _current.get()
         others = before.closed(self)
-        _current.set(others)
+        _current.set(others if others.tapes else _PAUSED)
         try:
             found = walk_back(self._records, nodes, starts, [s.value._record for s in leaves])
         finally:
@@ -369,34 +361,60 @@ def walk_back(
     """
     asked = {source for source in sources if source is not None}
     wanted: set[Node | None] = {*asked}
-    useful = []
+    useful: list[Record] = []
     for made in records:
         if made.parents is None:
             raise GradientError(
                 f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
                 "keep it there with retain_graph=True or a persistent tape"
             )
-        mask = [node in wanted for node in made.parents]
-        if True in mask:
-            wanted.add(made)
-            useful.append((made, mask))
+        for node in made.parents:
+            if node in wanted:
+                wanted.add(made)
+                useful.append(made)
+                break
     pending: dict[Node | None, Any] = {}
-    for node, start in zip(targets, cotangents, strict=True):
-        pending[node] = pending[node] + start if node in pending else start
-    for made, mask in reversed(useful):
+    for target, start in zip(targets, cotangents, strict=True):
+        pending[target] = pending[target] + start if target in pending else start
+    for made in reversed(useful):
         cotangent = pending.get(made)
         if cotangent is None:
             continue
         if made not in asked:
             del pending[made]
-        found = made.op.pull_back(made, mask, cotangent)
-        for node, x, gradient in zip(made.parents, made.inputs, found, strict=True):
-            if gradient is not None and node in wanted:
+        found = made.op.pull_back(made, wanted, cotangent)
+        for node, x, gradient in zip(made.parents, made.inputs, found):  # noqa: B905  same lengths
+            if gradient is not None:
                 if x is not None:
-                    gradient = fit(gradient, x)
+                    data, like = gradient._data, x._data
+                    if data.shape != like.shape or data.dtype is not like.dtype:
+                        gradient = fit(gradient, x, node, made)
                 pending[node] = pending[node] + gradient if node in pending else gradient
     pending[None] = None  # where nothing connects
-    return [pending.get(source) for source in sources]
+    return [_whole(pending.get(source), source) for source in sources]
+
+
+def fit(cotangent: Tensor, x: Tensor, node: Node | None, made: Record) -> Tensor:
+    """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
+
+    Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
+    needs it whole: the gradient of a mean is one number, not a million equal ones.
+    """
+    given, shape = cotangent._data.shape, tuple(x._data.shape)
+    if made.op.elementwise and shape != made.outputs.shape:  # x was broadcast
+        cotangent = ops.sum_to(ops.broadcast_to(cotangent, made.outputs.shape), shape)
+    elif len(given) > len(shape) or any(g not in (1, s) for g, s in zip(given[::-1], shape[::-1])):
+        cotangent = ops.sum_to(cotangent, shape)
+    elif isinstance(node, Leaf):
+        cotangent = ops.broadcast_to(cotangent, shape)
+    return ops.astype(cotangent, x._data.dtype)
+
+
+def _whole(cotangent: Tensor | None, source: Node | None) -> Tensor | None:
+    """The cotangent of a source in the source's shape."""
+    if cotangent is None or not isinstance(source, Record):
+        return cotangent
+    return ops.broadcast_to(cotangent, source.outputs.shape)
 
 
 def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
@@ -445,7 +463,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         )
     cotangent = seed(target, gradient, "backward")
     before = _current.get()
-    _current.set(Recording(create_graph, before.tapes))
+    _current.set(Recording(create_graph, before.tapes) if create_graph or before.tapes else _PAUSED)
     try:
         found = walk_back(records, [node], [cotangent], leaves)
         sums = [
@@ -474,7 +492,7 @@ def no_grad() -> Iterator[None]:
     False
     """
     before = _current.get()
-    _current.set(Recording(False, ()))
+    _current.set(_PAUSED)
     try:
         yield
     finally:
@@ -508,7 +526,8 @@ def seed(target: Operators, cotangent: Any, where: str) -> Tensor:
     """The cotangent that a walk back starts from: ones unless given."""
     value = target.value
     if cotangent is None:
-        one = np.ones(value._data.shape, value._data.dtype)
+        shape, dtype = value._data.shape, value._data.dtype
+        one = np.ones(shape, dtype) if shape else np.array(1, dtype)
         return tensors.wrap(type(value), value._device.from_numpy(one), value._device, None)
     cotangent = tensors.as_tensor(cotangent, like=target)
     if cotangent.shape != target.shape:
@@ -517,16 +536,6 @@ def seed(target: Operators, cotangent: Any, where: str) -> Tensor:
             f"{target.shape}"
         )
     return ops.astype(cotangent, target.dtype)
-
-
-def fit(cotangent: Tensor, x: Tensor) -> Tensor:
-    """A cotangent summed over the axes along which `x` was broadcast, in the dtype of `x`."""
-    data, like = cotangent._data, x._data
-    if data.shape != like.shape:
-        cotangent = ops.sum_to(cotangent, tuple(like.shape))
-    if data.dtype is not like.dtype:
-        cotangent = ops.astype(cotangent, like.dtype)
-    return cotangent
 
 
 def describe(records: Sequence[Record]) -> Iterator[str]:

@@ -540,10 +540,9 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             return given
         own, together = given.dtype, dtypes.promote(dtype, given.dtype)
     else:
-        value = unwrap(value)
         own = to_array(value).dtype
         together = dtypes.promote(dtype, own)
-        if is_weak(value):
+        if is_weak(value) or isinstance(value, np.generic):
             number = {"b": bool, "i": int, "f": float}[dtypes.kind(own)]
             together = dtypes.promote_weak(dtype, number)
     if together != dtype:

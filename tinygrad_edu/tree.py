@@ -13,6 +13,7 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -23,14 +24,17 @@ Unflatten = Callable[[Any, Sequence[Any]], Any]
 
 _LEAF = object()
 
+
+def _items(node: dict[Any, Any]) -> tuple[Sequence[Any], Any]:
+    return tuple(node.values()), tuple(node)
+
+
 _CONTAINERS: dict[type, tuple[Flatten, Unflatten] | None] = {
     type(None): (lambda node: ((), None), lambda data, children: None),
     tuple: (lambda node: (node, None), lambda data, children: tuple(children)),
     list: (lambda node: (node, None), lambda data, children: list(children)),
-    dict: (
-        lambda node: (tuple(node.values()), tuple(node)),
-        lambda keys, children: dict(zip(keys, children, strict=True)),
-    ),
+    dict: (_items, lambda keys, children: dict(zip(keys, children, strict=True))),
+    OrderedDict: (_items, lambda keys, children: OrderedDict(zip(keys, children, strict=True))),
 }
 """How to take a class apart and build it again; None for the classes of leaves met so far."""
 

@@ -247,8 +247,6 @@ def _png(figure: Figure) -> bytes:
 def _write(folder: Path, pictures: dict[str, bytes]) -> list[Path]:
     """All the pictures or, when anything fails or is interrupted, everything as it was before."""
     targets = [folder / name for name in pictures]
-    if folder.exists() and not folder.is_dir():
-        raise PictureError(f"the pictures go into a folder, and {folder} is a file: choose another")
     for target in targets:
         if target.is_dir():
             raise PictureError(f"{target} is a folder where a picture should go: choose another")

@@ -49,7 +49,7 @@ def split_index(x: Tensor, index: Any) -> tuple[Template, list[Any]]:
     for part in parts:
         if isinstance(part, (np.ndarray, Tensor)) and part.dtype == dtypes.bool_:
             found = _places(part.numpy() if isinstance(part, Tensor) else part, axis, shape)
-            template += [ARRAY] * len(found) if part.ndim else [None, ARRAY]
+            template += [ARRAY] * len(found)
             arrays += found
         else:
             if isinstance(part, (int, np.ndarray, Tensor)):
@@ -74,6 +74,10 @@ def _part(part: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     value = np.asarray(value) if isinstance(value, (bool, float)) else value
+    if value.dtype == dtypes.bool_ and not value.ndim:
+        raise ArgumentError(
+            "indexing: a single boolean is no index; x[None] gives a new axis, x[:0] nothing"
+        )
     if dtypes.kind(value.dtype) == "f" and not value.size:
         return np.zeros(value.shape, dtypes.int32)  # an empty list
     if dtypes.kind(value.dtype) == "f":
@@ -98,13 +102,11 @@ def _axes_used(part: Any) -> int:
 
 
 def _places(mask: np.ndarray, axis: int, shape: Shape) -> list[np.ndarray]:
-    """Where a mask holds, as integer arrays, one an axis; of a single boolean, along a new axis."""
+    """Where a mask holds, as integer arrays, one an axis."""
     if mask.shape != shape[axis : axis + mask.ndim]:
         raise OutOfRangeError(
             f"indexing: a mask of shape {mask.shape} does not fit shape {shape} from axis {axis} on"
         )
-    if not mask.ndim:
-        return [np.zeros(int(mask), dtypes.int32)]
     return [places.astype(dtypes.int32) for places in np.nonzero(mask)]
 
 
@@ -154,11 +156,10 @@ class Getitem(Op):
 
     def infer(self, x: Aval, *arrays: Aval, index: Template) -> Aval:
         # The shape of an index's result is NumPy's to say: ask it, with arrays that hold nothing.
-        dummy = np.broadcast_to(np.empty((), np.int8), x.shape)
-        places = [np.broadcast_to(np.zeros((), np.int8), a.shape) for a in arrays]
-        if 0 in x.shape:
-            return Aval(dummy[_merge(index, places)].shape if not arrays else (), x.dtype)
-        return Aval(dummy[_merge(index, places)].shape, x.dtype)
+        nothing = np.empty((), np.int8)
+        places = [np.broadcast_to(np.zeros_like(nothing), a.shape) for a in arrays]
+        found = np.broadcast_to(nothing, x.shape)[_merge(index, places)]
+        return Aval(found.shape, x.dtype)
 
     def vjp(
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]

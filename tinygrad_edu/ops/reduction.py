@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..errors import ShapeError
 from ..op import Aval, Axis, Op, Shape, apply, booleans, normalize_axes, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
-from .movement import broadcast_to, concat, moveaxis, reshape, stack
+from .movement import concat, moveaxis, reshape, stack
 
 
 def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
@@ -26,12 +27,11 @@ def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple(1 if i in axes else size for i, size in enumerate(shape))
 
 
-def _spread(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    """A reduced value beside each element that went into it."""
-    shape = tuple(x._data.shape)
-    if axis != tuple(range(len(axis))):  # leading axes come back by broadcasting alone
-        reduced = reshape(reduced, kept_shape(shape, axis))
-    return unary(broadcast_to, reduced, {"shape": shape})
+def _beside(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """A reduced value in a shape that broadcasts over the elements that went into it."""
+    if axis == tuple(range(len(axis))):  # leading axes come back by broadcasting alone
+        return reduced
+    return reshape(reduced, kept_shape(x._data.shape, axis))
 
 
 class Reduction(Op, abstract=True):
@@ -112,7 +112,7 @@ class Sum(_Accumulation):
     """The sum along axes. Integers narrower than 32 bits become 32-bit ones."""
 
     function, ufunc = "sum", "add"
-    gradients = (lambda g, out, x, axis, keepdims: _spread(g, x, axis),)
+    gradients = (lambda g, out, x, axis, keepdims: _beside(g, x, axis),)
     references = _names("sum", "reduce_sum")
 
 
@@ -124,7 +124,7 @@ class Prod(_Accumulation):
 
     function, ufunc = "prod", "multiply"
     gradients = (
-        lambda g, out, x, axis, keepdims: _spread(g, x, axis) * product_of_others(x, axis),
+        lambda g, out, x, axis, keepdims: _beside(g, x, axis) * product_of_others(x, axis),
     )
     references = _names("prod", "reduce_prod")
     references.pop("torch")  # takes one axis only
@@ -140,7 +140,8 @@ def product_of_others(x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """
     rest = [i for i in range(x.ndim) if i not in axis]
     front = moveaxis(x, rest, range(len(rest)))
-    row = reshape(front, (*[x.shape[i] for i in rest], -1))
+    factors = math.prod([x.shape[i] for i in axis])
+    row = reshape(front, (*[x.shape[i] for i in rest], factors))
     found = reshape(_product_of_others_in_row(row), front.shape)
     return moveaxis(found, range(len(rest)), rest)
 
@@ -160,8 +161,8 @@ def _product_of_others_in_row(row: Tensor) -> Tensor:
 
 
 def _of_extreme(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
-    chosen = astype(equal(x, _spread(out, x, axis)), x.dtype)
-    return chosen * _spread(g / reshape(sum(chosen, axis=axis), g.shape), x, axis)
+    chosen = astype(equal(x, _beside(out, x, axis)), x.dtype)
+    return chosen * _beside(g / reshape(sum(chosen, axis=axis), g.shape), x, axis)
 
 
 class Max(Reduction):
