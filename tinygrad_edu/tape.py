@@ -97,14 +97,6 @@ class Record:
     code: CodeType
     instruction: int
 
-    def free(self) -> None:
-        """Let go of every value. Who walks over this record again gets an error."""
-        self.inputs = self.outputs = self.parents = None  # type: ignore[assignment]
-
-    @property
-    def freed(self) -> bool:
-        return self.parents is None
-
     def where(self) -> str:
         """The user's line that called the operation: `train.py:12: loss = (x @ W).mean()`."""
         number = self.code.co_firstlineno
@@ -132,7 +124,8 @@ class Recording:
         self, always: bool, tapes: tuple[GradientTape, ...], before: Recording | None = None
     ) -> None:
         self.tapes = tapes
-        self.explicit = explicit = tuple([tape._number for tape in tapes])
+        explicit = tuple([tape._number for tape in tapes])
+        self.explicit = explicit
         self.open = (ALWAYS, *explicit) if always else explicit
         self.before = before
         self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit, explicit: explicit}
@@ -161,6 +154,7 @@ _NO_TAPES = Recording(True, ())
 _PAUSED = Recording(False, ())
 _current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NO_TAPES)
 
+_frame = sys._getframe
 _next_sequence = itertools.count().__next__
 _next_number = itertools.count(ALWAYS + 1).__next__
 _live = {ALWAYS}  # the numbers of tapes that may still be walked
@@ -214,7 +208,7 @@ def record(
     made.outputs = outputs
     made.tapes = tapes
     made.sequence = _next_sequence()
-    frame = sys._getframe(2)
+    frame = _frame(3)  # nothing in this library records on its caller's behalf from nearer
     while _in_library[(code := frame.f_code).co_filename] and frame.f_back is not None:
         frame = frame.f_back
     # The code object and the instruction say where; the frame would keep the user's locals alive.
@@ -402,17 +396,23 @@ def fit(cotangent: Tensor, x: Tensor, node: Node | None, made: Record) -> Tensor
     """
     given, shape = cotangent._data.shape, tuple(x._data.shape)
     if made.op.elementwise and shape != made.outputs.shape:  # x was broadcast
-        cotangent = ops.sum_to(ops.broadcast_to(cotangent, made.outputs.shape), shape)
-    elif len(given) > len(shape) or any(g not in (1, s) for g, s in zip(given[::-1], shape[::-1])):
+        whole = tuple(made.outputs.shape)
+        if given != whole:
+            cotangent = ops.broadcast_to(cotangent, whole)
+        cotangent = ops.sum_to(cotangent, shape)
+    elif len(given) > len(shape) or any(
+        g not in (1, s) for g, s in zip(given[::-1], shape[::-1], strict=False)
+    ):
         cotangent = ops.sum_to(cotangent, shape)
     elif isinstance(node, Leaf):
         cotangent = ops.broadcast_to(cotangent, shape)
-    return ops.astype(cotangent, x._data.dtype)
+    dtype = x._data.dtype
+    return cotangent if cotangent._data.dtype is dtype else ops.astype(cotangent, dtype)
 
 
 def _whole(cotangent: Tensor | None, source: Node | None) -> Tensor | None:
     """The cotangent of a source in the source's shape."""
-    if cotangent is None or not isinstance(source, Record):
+    if cotangent is None or isinstance(source, Leaf) or source is None:
         return cotangent
     return ops.broadcast_to(cotangent, source.outputs.shape)
 
@@ -435,11 +435,12 @@ def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
 
 
 def free(records: Iterable[Record], number: int) -> None:
-    """Free the records that only this tape, and tapes that are gone, have followed."""
+    """Free the records that only this tape, and tapes that are gone, have followed. What is freed
+    has no parents, not even none: who walks over it gets an error."""
     others = _live - {number}
     for made in records:
-        if others.isdisjoint(made.tapes):
-            made.free()
+        if len(made.tapes) == 1 or others.isdisjoint(made.tapes):
+            made.inputs = made.outputs = made.parents = None  # type: ignore[assignment]
 
 
 def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
@@ -515,7 +516,8 @@ def check_differentiable(value: Any, where: str) -> None:
             f"{where}: a {type(value).__name__} has no place on a tape: "
             "make it a Tensor with edu.tensor, or a Variable"
         )
-    if not dtypes.is_float(value.dtype):
+    dtype = value.value._data.dtype
+    if dtype.kind != "f" and not dtypes.is_float(dtype):
         raise DtypeError(
             f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
             "use a float dtype, for example x.astype('float32')"

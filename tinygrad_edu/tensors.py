@@ -513,6 +513,8 @@ def tensor(
 
 def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None) -> Tensor:
     """x as a Tensor, itself if it is one: of `dtype`, and of the class and device of `like`."""
+    if x.__class__ is Tensor and dtype is None:
+        return x
     if isinstance(x, Operators):
         found = x.value
     else:

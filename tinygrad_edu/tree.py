@@ -13,6 +13,7 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -43,18 +44,15 @@ class Structure(NamedTuple):
     """What is left of a nested structure without its leaves; equal for equal structures."""
 
     kind: Any  # a type, or _LEAF
-    data: Any  # what rebuilds the container: a dict's keys, a dataclass's field names
+    data: Any  # what rebuilds the container: a dict's keys
     children: tuple[Structure, ...]
+    size: int  # the number of leaves
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """The structure around `leaves`, one for each leaf it was flattened from."""
-        if len(leaves) != self.leaf_count():
-            raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.leaf_count()}")
+        if len(leaves) != self.size:
+            raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.size}")
         return self._build(iter(leaves))
-
-    def leaf_count(self) -> int:
-        """The number of leaves."""
-        return 1 if self.kind is _LEAF else sum([child.leaf_count() for child in self.children])
 
     def _build(self, leaves: Iterator[Any]) -> Any:
         if self.kind is _LEAF:
@@ -64,7 +62,9 @@ class Structure(NamedTuple):
         return container[1](self.data, [child._build(leaves) for child in self.children])
 
 
-_ONE_LEAF = Structure(_LEAF, None, ())
+# A named tuple's own constructor takes three times as long.
+_structure: Any = functools.partial(tuple.__new__, Structure)
+_ONE_LEAF = Structure(_LEAF, None, (), 1)
 
 
 def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
@@ -91,8 +91,10 @@ def _visit(node: Any, leaves: list[Any]) -> Structure:
     if container is None:
         leaves.append(node)
         return _ONE_LEAF
+    before = len(leaves)
     children, data = container[0](node)
-    return Structure(kind, data, tuple([_visit(child, leaves) for child in children]))
+    inner = tuple([_visit(child, leaves) for child in children])
+    return _structure((kind, data, inner, len(leaves) - before))
 
 
 def leaves(tree: Any) -> list[Any]:

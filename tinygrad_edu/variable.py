@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, ops, tape, tensors
-from .backends import Device
+from .backends import Array, Device
 from .dtypes import DTypeLike
 from .errors import DtypeError, ImmutableError, ShapeError
-from .op import binary
+from .op import Op
 from .tensors import Operators, Tensor, TensorLike, fitting, wrap
 
 
@@ -67,19 +67,25 @@ class Variable(Operators):
         Raises ShapeError for another shape, DtypeError for a dtype that would lose something
         (a float for an integer Variable, a wider float for a narrower one).
         """
-        return self._replace(fitting(value, self._tensor, "Variable.assign"), "assign")
+        return self._replace(fitting(value, self._tensor, "Variable.assign")._data, "assign")
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        delta = fitting(delta, self._tensor, "Variable.assign_add")
-        return self._replace(binary(ops.add, _plain(self._tensor), _plain(delta)), "assign_add")
+        return self._step(ops.add, delta, "assign_add")
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        delta = fitting(delta, self._tensor, "Variable.assign_sub")
-        return self._replace(
-            binary(ops.subtract, _plain(self._tensor), _plain(delta)), "assign_sub"
-        )
+        return self._step(ops.subtract, delta, "assign_sub")
+
+    def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
+        """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
+        held = self._tensor
+        given = fitting(delta, held, f"Variable.{how}")
+        try:
+            data = held._device.kernels[op](held._data, given._data)
+        except Exception as error:
+            raise op.explain(error, (held, given), {}) from None
+        return self._replace(data, how)
 
     def __getitem__(self, index: Any) -> VariablePart:
         return VariablePart(self, index)
@@ -89,13 +95,14 @@ class Variable(Operators):
             "'Variable' object does not support item assignment: use v[index].assign(value)"
         )
 
-    def _replace(self, value: Tensor, how: str) -> Variable:
-        if value._data.shape != self._tensor._data.shape:
+    def _replace(self, data: Array, how: str) -> Variable:
+        held = self._tensor
+        if data.shape != held._data.shape:
             raise ShapeError(
-                f"Variable.{how}: a value of shape {value.shape} does not fit a Variable of shape "
-                f"{self.shape}"
+                f"Variable.{how}: a value of shape {tuple(data.shape)} does not fit a Variable of "
+                f"shape {self.shape}"
             )
-        self._tensor = wrap(Tensor, value._data, value._device, self._leaf)
+        self._tensor = wrap(Tensor, data, held._device, self._leaf)
         return self
 
     def __reduce__(self) -> Any:
@@ -153,7 +160,7 @@ class VariablePart(Operators):
     def _change(self, how: str, method: str, given: Tensor) -> Variable:
         variable = self._variable
         changed = ops.scatter[how](_plain(variable.value), self._index, _plain(given))
-        return variable._replace(changed, method)
+        return variable._replace(changed._data, method)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise ImmutableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes, tensors
@@ -27,7 +28,7 @@ class Matmul(Op):
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
         x, y = tensors.as_tensor(x), tensors.as_tensor(y)
-        if x._data.ndim >= 2 and y._data.ndim >= 2:
+        if x._data.ndim > 1 and y._data.ndim > 1:
             return binary(self, x, y)
         if not (x.ndim and y.ndim):
             raise ShapeError(f"matmul: shapes {x.shape} and {y.shape} have no axis to sum along")
@@ -43,11 +44,16 @@ class Matmul(Op):
             del shape[-1 if y.ndim == 1 else -2]
         return reshape(found, shape)
 
-    def forward(self, xp: Any, x: Array, y: Array) -> Array:
-        if x.dtype.itemsize == 2 and dtypes.is_half(x.dtype):
-            wide = dtypes.float32
-            return xp.matmul(x.astype(wide), y.astype(wide)).astype(x.dtype)
-        return xp.matmul(x, y)
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        product, wide = xp.matmul, dtypes.float32
+
+        def compute(x: Array, y: Array) -> Array:
+            dtype = x.dtype
+            if dtype.itemsize == 2 and dtypes.is_half(dtype):
+                return product(x.astype(wide), y.astype(wide)).astype(dtype)
+            return product(x, y)
+
+        return compute
 
     def infer(self, x: Aval, y: Aval) -> Aval:
         if x.shape[-1] != y.shape[-2]:

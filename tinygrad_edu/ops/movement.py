@@ -290,12 +290,17 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
 def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
     """x summed over the axes along which `shape` would be broadcast to it: the transpose of
     broadcasting."""
-    given = x._data.shape
-    extra = len(given) - len(shape)
-    axes = [*range(extra)]
-    axes += [i + extra for i, s in enumerate(shape) if s == 1 and given[i + extra] != 1]
-    found = unary(reduction.sum, x, {"axis": tuple(axes), "keepdims": False})
+    axes = _broadcast_axes(tuple(x._data.shape), shape)
+    found = unary(reduction.sum, x, {"axis": axes, "keepdims": False}) if axes else x
     return found if found._data.shape == shape else reshape(found, shape)
+
+
+@functools.cache
+def _broadcast_axes(shape: Shape, narrow: Shape) -> tuple[int, ...]:
+    """The axes along which an array of shape `narrow` is repeated when broadcast to `shape`."""
+    extra = len(shape) - len(narrow)
+    repeated = [i + extra for i, s in enumerate(narrow) if s == 1 and shape[i + extra] != 1]
+    return (*range(extra), *repeated)
 
 
 def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
@@ -303,6 +308,10 @@ def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
     x, target = tensors.as_tensor(x), backends.find(device)
     if x._device is target:
         return x
+    return _moved(x, target)
+
+
+def _moved(x: Tensor, target: Device) -> Tensor:
     data = target.from_numpy(x._device.to_numpy(x._data))
     node = tape.record(_move, (x,), (x._record,), {"device": target.name}, data)
     return tensors.wrap(type(x), data, target, node)

@@ -64,9 +64,6 @@ class Reduction(Op, abstract=True):
             return lambda x, *, axis, keepdims: reduce(x, axis, None, None, keepdims)
         return getattr(xp, self.function)
 
-    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-        return self.kernel(xp)(x, axis=axis, keepdims=keepdims)
-
     def infer(self, x: Aval, *, axis: tuple[int, ...], keepdims: bool) -> Aval:
         if not self.accepts_empty and 0 in [x.shape[a] for a in axis]:
             raise ShapeError(f"{self.name}: nothing to choose from along axis {axis} of {x.shape}")
@@ -85,16 +82,24 @@ class _Accumulation(Reduction, abstract=True):
         return [unsigned if narrow else dtype]
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
-        reduce = getattr(np, self.ufunc).reduce if xp is np else getattr(xp, self.function)
+        total = self.total(xp)
 
         def compute(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
             dtype = x.dtype
-            if dtype.itemsize == 2:
-                wide = reduce(x, axis=axis, dtype=dtypes.float32, keepdims=keepdims)
-                return wide.astype(dtype)
-            return reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+            if dtype.itemsize > 2:
+                return total(x, axis, dtype, None, keepdims)
+            return total(x, axis, dtypes.float32, None, keepdims).astype(dtype)
 
         return compute
+
+    def total(self, xp: Any) -> Callable[..., Any]:
+        """The sum or product, as a function of (x, axis, dtype, None, keepdims)."""
+        if xp is np:
+            return getattr(np, self.ufunc).reduce
+        named = getattr(xp, self.function)
+        return lambda x, axis, dtype, out, keepdims: named(
+            x, axis=axis, dtype=dtype, keepdims=keepdims
+        )
 
 
 def _names(name: str, tensorflow: str, torch: str = "") -> dict[str, Any]:
@@ -117,6 +122,42 @@ class Sum(_Accumulation):
 
 
 sum = Sum()
+
+
+class Mean(_Accumulation):
+    """The mean along axes; integers become float32. One primitive, for every loss ends in it.
+
+    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    Tensor([2., 3.], dtype=float64)
+    """
+
+    function, ufunc = "sum", "add"
+    gradients = (
+        lambda g, out, x, axis, keepdims: _beside(g / _count(x._data.shape, axis), x, axis),
+    )
+    references = _names("mean", "reduce_mean")
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
+        return [given[0] if dtypes.is_float(given[0]) else dtypes.float32]
+
+    def infer(self, x: Aval, *, axis: tuple[int, ...], keepdims: bool) -> Aval:
+        shape, dtype = super().infer(x, axis=axis, keepdims=keepdims)
+        return Aval(shape, dtype if dtypes.is_float(dtype) else dtypes.float32)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        total = self.total(xp)
+
+        def compute(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+            dtype, count = x.dtype, _count(x.shape, axis)
+            if dtype.itemsize > 2:
+                return total(x, axis, dtype, None, keepdims) / count
+            # A sum of halves may be too large for one where their mean is not.
+            return (total(x, axis, dtypes.float32, None, keepdims) / count).astype(dtype)
+
+        return compute
+
+
+mean = Mean()
 
 
 class Prod(_Accumulation):
@@ -263,17 +304,6 @@ class Argmin(Argmax):
 argmin = Argmin()
 
 
-def mean(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean along axes; integers become float32.
-
-    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
-    Tensor([2., 3.], dtype=float64)
-    """
-    x, axes, dtype = _statistic("mean", x, axis)
-    total = unary(sum, x, {"axis": axes, "keepdims": keepdims})
-    return astype(total / _count(x._data.shape, axes), dtype)
-
-
 def var(
     x: TensorLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
 ) -> Tensor:
@@ -282,8 +312,11 @@ def var(
     >>> var(np.array([1.0, 3.0])), var(np.array([1.0, 3.0]), correction=1)
     (Tensor(1., dtype=float64), Tensor(2., dtype=float64))
     """
-    x, axes, dtype = _statistic("var", x, axis)
-    squares = square(x - mean(x, axis=axes, keepdims=True))
+    x = as_float(x)
+    dtype = x.dtype
+    wide = astype(x, dtypes.float32) if dtypes.is_half(dtype) else x
+    axes = normalize_axes("var", axis, x.ndim)
+    squares = square(wide - mean(wide, axis=axes, keepdims=True))
     total = sum(squares, axis=axes, keepdims=keepdims)
     return astype(total / (_count(x.shape, axes) - correction), dtype)
 
@@ -322,15 +355,6 @@ def as_float(x: TensorLike) -> Tensor:
     """x as a Tensor of a float dtype: integers and booleans become float32."""
     x = tensors.as_tensor(x)
     return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
-
-
-def _statistic(name: str, x: TensorLike, axis: Axis) -> tuple[Tensor, tuple[int, ...], DType]:
-    """x ready to be summed, the axes, and the dtype of the result: a sum of halves may be too
-    large for one, and their mean is not."""
-    x = as_float(x)
-    dtype = x._data.dtype
-    wide = astype(x, dtypes.float32) if dtype.itemsize == 2 else x
-    return wide, normalize_axes(name, axis, x._data.ndim), dtype
 
 
 def _count(shape: Shape, axes: Sequence[int]) -> float:
