@@ -160,7 +160,7 @@ a vjp method, or no_gradient = "why there is none"
         outputs, inputs, params = record.outputs, record.inputs, record.params
         if isinstance(outputs, tuple):
             return self._pull_back_several(record, wanted, cotangent)
-        if not self.elementwise and cotangent._data.shape != outputs.shape:
+        if cotangent._data.shape != outputs.shape and not self._keeps_narrow(record):
             cotangent = ops.broadcast_to(cotangent, outputs.shape)
         out = wrap(cotangent.__class__, outputs, cotangent._device, record)
         rules = self.gradients
@@ -176,6 +176,13 @@ a vjp method, or no_gradient = "why there is none"
             else:
                 found.append(rule(cotangent, out, *inputs))
         return found
+
+    def _keeps_narrow(self, record: tape.Record) -> bool:
+        """Whether a cotangent that is constant along some axes may stay narrow there: where it
+        only meets values element by element, and none of them was broadcast."""
+        shape = record.outputs.shape
+        arrays = [x._data.shape for x in record.inputs if isinstance(x, Tensor)]
+        return self.elementwise and all([given == shape for given in arrays])
 
     def _pull_back_several(
         self, record: tape.Record, wanted: Collection[Any], cotangent: Parts
@@ -426,10 +433,10 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         dtype = a.dtype
         if dtype is not b.dtype or device is not y._device:
             return apply(op, x, y)
-    elif (other is float or other is int) and issubclass(kind, Tensor):
+    elif (other is float or other is int) and kind is Tensor:
         a, b, device, left, right = x._data, y, x._device, x._record, None
         dtype = a.dtype
-    elif (kind is float or kind is int) and issubclass(other, Tensor):
+    elif (kind is float or kind is int) and other is Tensor:
         kind = other
         a, b, device, left, right = x, y._data, y._device, None, y._record
         dtype = b.dtype
@@ -482,6 +489,12 @@ def bring_together(
     """The class and the device of the result, and the operands as `op` takes them: Tensors of its
     dtypes, and Python numbers. Raises DeviceError where Tensors are on two devices."""
     values: list[Any] = [x if isinstance(x, Tensor) else tensors.unwrap(x) for x in operands]
+    if not any(isinstance(x, (Tensor, np.ndarray)) for x in values):
+        # NumPy scalars give way to arrays; among themselves they keep their dtype.
+        values = [
+            np.asarray(operand) if isinstance(operand, np.generic) else x
+            for operand, x in zip(operands, values, strict=True)
+        ]
     given_tensors = [x for x in values if isinstance(x, Tensor)]
     kind = next((type(x) for x in given_tensors if type(x) is not Tensor), Tensor)
     device = given_tensors[0]._device if given_tensors else backends.current()

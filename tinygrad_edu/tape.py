@@ -312,7 +312,10 @@ class GradientTape:
         nodes = [t.value._record for t in targets]
         before = _current.get()
         others = before.closed(self)
-        _current.set(others if others.tapes else _PAUSED)
+        if others.tapes or output_gradients is not None or not self._alone():
+            _current.set(others)
+        else:
+            _current.set(_PAUSED)  # nobody records this: say so at once
         try:
             found = walk_back(self._records, nodes, starts, [s.value._record for s in leaves])
         finally:
@@ -322,6 +325,10 @@ class GradientTape:
             self._release()
             self._records.clear()
         return structure.unflatten(found)
+
+    def _alone(self) -> bool:
+        """Whether no other tape follows anything that is recorded here."""
+        return all([len(made.tapes) == 1 for made in self._records])
 
     def _check_unspent(self, what: str) -> None:
         if self._spent:
@@ -382,25 +389,20 @@ def walk_back(
                 if x is not None:
                     data, like = gradient._data, x._data
                     if data.shape != like.shape or data.dtype is not like.dtype:
-                        gradient = fit(gradient, x, node, made)
+                        gradient = fit(gradient, x, node)
                 pending[node] = pending[node] + gradient if node in pending else gradient
     pending[None] = None  # where nothing connects
     return [_whole(pending.get(source), source) for source in sources]
 
 
-def fit(cotangent: Tensor, x: Tensor, node: Node | None, made: Record) -> Tensor:
+def fit(cotangent: Tensor, x: Tensor, node: Node | None) -> Tensor:
     """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
 
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
     given, shape = cotangent._data.shape, tuple(x._data.shape)
-    if made.op.elementwise and shape != made.outputs.shape:  # x was broadcast
-        whole = tuple(made.outputs.shape)
-        if given != whole:
-            cotangent = ops.broadcast_to(cotangent, whole)
-        cotangent = ops.sum_to(cotangent, shape)
-    elif len(given) > len(shape) or any(
+    if len(given) > len(shape) or any(
         g not in (1, s) for g, s in zip(given[::-1], shape[::-1], strict=False)
     ):
         cotangent = ops.sum_to(cotangent, shape)

@@ -517,11 +517,19 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
         return x
     if isinstance(x, Operators):
         found = x.value
+    elif _holds_tensors(x):
+        found = _stacked(x)
     else:
         where = backends.current() if like is None else like.device
         kind = type(like) if isinstance(like, Tensor) else Tensor
         found = wrap(kind, where.from_numpy(to_array(x, dtype)), where, None)
     return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
+
+
+def as_tensors(*xs: Any) -> list[Tensor]:
+    """Several values as Tensors, those that are none yet on the device of those that are."""
+    like = next((x for x in xs if isinstance(x, Operators)), None)
+    return [as_tensor(x, like=like) for x in xs]
 
 
 def fitting(value: Any, held: Tensor, where: str) -> Tensor:
@@ -563,7 +571,7 @@ def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
         x = x.item()
     if isinstance(x, (bool, int, float)):
         return x
-    return to_array(x)
+    return _stacked(x) if _holds_tensors(x) else to_array(x)
 
 
 def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
@@ -607,6 +615,18 @@ def is_weak(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return all(map(is_weak, data))
     return not hasattr(data, "dtype")
+
+
+def _holds_tensors(data: Any) -> bool:
+    """Whether nested lists hold a Tensor, which might be on a tape."""
+    if isinstance(data, (list, tuple)):
+        return any(map(_holds_tensors, data))
+    return isinstance(data, Operators)
+
+
+def _stacked(data: Any) -> Tensor:
+    """Nested lists that hold Tensors as one Tensor, joined by an operation that is recorded."""
+    return ops.stack([_stacked(x) if isinstance(x, (list, tuple)) else x for x in data])
 
 
 def _is_numeric(x: object) -> bool:

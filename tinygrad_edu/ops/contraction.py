@@ -24,10 +24,14 @@ class Matmul(Op):
         lambda g, out, x, y: binary(matmul, g, matrix_transpose(y)),
         lambda g, out, x, y: binary(matmul, matrix_transpose(x), g),
     )
-    references = {"tensorflow": "matmul", "torch": "matmul", "jax": "numpy.matmul"}
+    references = {
+        "tensorflow": "experimental.numpy.matmul",
+        "torch": "matmul",
+        "jax": "numpy.matmul",
+    }
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
-        x, y = tensors.as_tensor(x), tensors.as_tensor(y)
+        x, y = tensors.as_tensors(x, y)
         if x._data.ndim > 1 and y._data.ndim > 1:
             return binary(self, x, y)
         if not (x.ndim and y.ndim):

@@ -58,15 +58,17 @@ def ones(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tenso
 
 
 def _filled(name: str, shape: Size, value: Any, dtype: DTypeLike, device: Place) -> Tensor:
-    found = dtypes.as_dtype(dtype)
     try:
-        return _from(np.full(shape, value, found), device)
+        made = np.full(shape, value, dtypes.as_dtype(dtype))
     except OverflowError as error:
         raise DtypeError(f"{name}: {error}") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        if isinstance(error, DtypeError):
+            raise
         raise ArgumentError(
             f"{name}: {shape!r} is not a shape; it is an integer, or a tuple of them, none negative"
         ) from None
+    return _from(made, device)
 
 
 def full_like(
@@ -152,9 +154,11 @@ def eye(
     Tensor([[1., 0.],
             [0., 1.]], dtype=float32)
     """
-    return _from(
-        np.eye(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device
-    )
+    for size in (rows, rows if columns is None else columns):
+        if not isinstance(size, numbers.Integral) or size < 0:
+            raise ArgumentError(f"eye: a size is an integer and not negative, not {size!r}")
+    found = dtypes.as_dtype(float if dtype is None else dtype)
+    return _from(np.eye(rows, columns, k, found), device)
 
 
 def _from(array: np.ndarray, device: Place) -> Tensor:

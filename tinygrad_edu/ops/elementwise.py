@@ -158,9 +158,9 @@ class Power(Binary):
             if y in (0, 1):
                 return g * float(y)
             return g * (power(x, y - 1) * y)
-        # x ** (y - 1) is infinite at x = 0 where y = 0, and its factor y is zero.
-        zero = equal(y, 0)
-        return g * (y * power(x, where(zero, 1.0, y - 1.0)))
+        # Where both are 0, x ** (y - 1) is infinite, and its factor y is zero.
+        both = logical_and(equal(x, 0), equal(y, 0))
+        return g * (y * power(x, where(both, 1.0, y - 1.0)))
 
     @staticmethod
     def _of_exponent(g: Tensor, out: Tensor, x: TensorLike, y: TensorLike) -> Tensor:
@@ -225,7 +225,7 @@ negative = Negative()
 
 
 class Abs(Unary):
-    """The absolute value. Its gradient at 0 is 0, as in all three frameworks."""
+    """The absolute value. Its gradient at 0 is 0, as in TensorFlow and PyTorch (in JAX, 1)."""
 
     ufunc = "absolute"
     c = "abs({0})"
@@ -314,7 +314,7 @@ class Trunc(Unary):
     c = "trunc({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = {"torch": "trunc", "jax": "numpy.trunc"}
+    references = _names("trunc", tensorflow="experimental.numpy.trunc")
     domain = _WHOLE
 
 
@@ -399,7 +399,7 @@ class Log2(Unary):
     c = "log2({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x * math.log(2)),)
-    references = {"torch": "log2", "jax": "numpy.log2"}
+    references = _names("log2", tensorflow="experimental.numpy.log2")
     domain = _POSITIVE
 
 
@@ -413,7 +413,7 @@ class Log10(Unary):
     c = "log10({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x * math.log(10)),)
-    references = {"torch": "log10", "jax": "numpy.log10"}
+    references = _names("log10", tensorflow="experimental.numpy.log10")
     domain = _POSITIVE
 
 

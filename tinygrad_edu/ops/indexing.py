@@ -19,7 +19,7 @@ from ..errors import ArgumentError, DtypeError, OutOfRangeError
 from ..op import Aval, Op, Shape, apply
 from ..tensors import Tensor, TensorLike
 from .creation import ones_like, zeros_like
-from .elementwise import astype, equal, where
+from .elementwise import astype, equal, greater, where
 
 Template = tuple[Any, ...]
 
@@ -264,25 +264,22 @@ class ScatterAdd(Scatter):
 
 
 class ScatterMultiply(Scatter):
-    """x with a part multiplied by values. Where a place comes twice, the gradient of its values
-    takes the other values as they are, and needs them not to be 0."""
+    """x with a part multiplied by values; a place that comes twice is multiplied by both."""
 
     how = "multiply"
 
     def parts(
         self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
     ) -> Any:
-        factors = write("multiply", ones_like(x), values)
-        return (
-            lambda: g * factors,
-            lambda: read(g * x) * self._others(read(factors), values),
-        )
+        def of_values() -> Tensor:
+            # The product of the other values at each place, without dividing by a zero.
+            zero = astype(equal(values, 0), x.dtype)
+            safe = where(equal(values, 0), 1.0, values)
+            product = read(write("multiply", ones_like(x), safe)) / safe
+            another_zero = greater(read(write("add", zeros_like(x), zero)), zero)
+            return read(g * x) * where(another_zero, 0.0, product)
 
-    @staticmethod
-    def _others(product: Tensor, values: Tensor) -> Tensor:
-        """The product of the other values at each place: 1 where there is no other."""
-        alone = equal(product, values)
-        return where(alone, 1.0, product / where(alone, 1.0, values))
+        return lambda: g * write("multiply", ones_like(x), values), of_values
 
 
 class _ScatterExtreme(Scatter, abstract=True):

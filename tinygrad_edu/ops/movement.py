@@ -105,7 +105,7 @@ class BroadcastTo(Op):
     gradients = (lambda g, out, x, shape: sum_to(g, x.shape),)
     references = {
         "tensorflow": "broadcast_to",
-        "torch": "broadcast_to",
+        "torch": lambda torch, x, shape: torch.broadcast_to(x, shape),
         "jax": "numpy.broadcast_to",
     }
     examples = ({"shape": (4, 2, 3)},)
@@ -281,10 +281,11 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
     >>> stack([np.zeros(3), np.ones(3)], axis=1).shape
     (3, 2)
     """
-    shapes = [tensors.as_tensor(x).shape for x in xs]
+    given = tensors.as_tensors(*xs)
+    shapes = [x.shape for x in given]
     if len(set(shapes)) > 1:
         raise ShapeError(f"stack: shapes must be equal, not {' and '.join(map(str, shapes))}")
-    return concat([expand_dims(x, axis=axis) for x in xs], axis=axis)
+    return concat([expand_dims(x, axis=axis) for x in given], axis=axis)
 
 
 def sum_to(x: Tensor, shape: Shape, /) -> Tensor:

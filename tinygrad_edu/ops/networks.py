@@ -48,7 +48,7 @@ def mean_squared_error(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     >>> mean_squared_error([0.0, 1.0], [0.0, 3.0])
     Tensor(2., dtype=float32)
     """
-    y_true, y_pred = tensors.as_tensor(y_true), tensors.as_tensor(y_pred)
+    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
     if y_true.shape != y_pred.shape:
         raise ShapeError(
             f"mean_squared_error: targets of shape {y_true.shape} and predictions of shape "

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -167,8 +168,12 @@ class Prod(_Accumulation):
     gradients = (
         lambda g, out, x, axis, keepdims: _beside(g, x, axis) * product_of_others(x, axis),
     )
-    references = _names("prod", "reduce_prod")
-    references.pop("torch")  # takes one axis only
+    references = {
+        **_names("prod", "reduce_prod"),
+        "torch": lambda torch, x, axis, keepdims: functools.reduce(
+            lambda y, a: y.prod(a, keepdim=keepdims), sorted(axis, reverse=True), x
+        ),
+    }
 
 
 prod = Prod()
