@@ -31,11 +31,11 @@ for step in range(1, 41):
     # The loss came out of W and b by a chain of simple operations. Going back over the tape, from
     # the last to the first, the chain rule gives the gradients: how fast the loss would grow if
     # each number in W and b grew a little.
-    grad_W, grad_b = tape.gradient(loss, [W, b])
+    dW, db = tape.gradient(loss, [W, b])
 
     # So a small step the other way makes the loss smaller.
-    W.assign_sub(learning_rate * grad_W)
-    b.assign_sub(learning_rate * grad_b)
+    W.assign_sub(learning_rate * dW)
+    b.assign_sub(learning_rate * db)
 
     if step == 1 or step % 5 == 0:
         print(f"step {step:2}  loss {loss:.4f}")

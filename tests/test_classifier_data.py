@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 from matplotlib.image import imread
 
 from tinygrad_edu.errors import Error, ExtraMissingError
@@ -27,6 +28,8 @@ from tinygrad_edu.linear_classifier.data import (
     load,
 )
 from tinygrad_edu.linear_classifier.training import Result, equation
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 GOOD = "height,weight,sex\n180,80,m\n165,60,f\n170,62,f\n177,75,m\n"
 
@@ -194,6 +197,11 @@ def test_a_column_that_never_changes_becomes_zeros(tmp_path: Path, constant: str
     assert np.ptp(data.points[:, 0]) > 1
 
 
+def test_a_column_whose_spread_is_too_small_for_a_float_becomes_zeros(tmp_path: Path) -> None:
+    data = from_csv(write(tmp_path, "x,tiny,label\n1,1e-200,a\n2,2e-200,b\n"))
+    assert (data.points[:, 1] == 0).all()
+
+
 BAD_FILES = {
     "empty": (b"", "is empty: it needs a line of column names"),
     "blank lines only": (b"\n\n \n", "is empty"),
@@ -283,10 +291,11 @@ def column_file(folder: Path, features: int, points: int = 12) -> Path:
     return write(folder, "\n".join(",".join(map(str, row)) for row in [header, *rows]))
 
 
-def has_colour(path: Path, colour: str) -> bool:
-    pixels = (imread(path)[..., :3] * 255).round().astype(int)
-    red, green, blue = bytes.fromhex(colour[1:])
-    return bool((pixels == [red, green, blue]).all(axis=-1).any())
+def has_colour(path: Path, colour: str, opacity: float = 1) -> bool:
+    """Whether the picture has a pixel of this colour, drawn over white."""
+    pixels = imread(path)[..., :3] * 255
+    wanted = opacity * np.array([*bytes.fromhex(colour[1:])]) + (1 - opacity) * 255
+    return bool((np.abs(pixels - wanted).max(axis=-1) < 2).any())
 
 
 @pytest.mark.parametrize("features", [1, 2, 3])
@@ -300,6 +309,8 @@ def test_three_pictures_are_drawn_for_any_number_of_features(tmp_path: Path, fea
         image = imread(path)
         assert min(image.shape[:2]) > 500
         assert image.std() > 0.02
+    assert has_colour(paths[0], pictures.COLOURS[0], opacity=0.7)  # the points of either class
+    assert has_colour(paths[0], pictures.COLOURS[1], opacity=0.7)
     assert has_colour(paths[1], pictures.INK)  # the line
     assert has_colour(paths[2], pictures.COLOURS[0])  # the curve
 
@@ -313,6 +324,16 @@ def test_the_line_drawn_is_the_line_predicted(tmp_path: Path, features: int) -> 
     np.testing.assert_allclose(
         view.coordinates @ view.normal + view.offset, result.predictions[:, 0] - 0.5, atol=1e-5
     )
+
+
+def test_the_line_is_where_the_equation_holds(tmp_path: Path) -> None:
+    data = from_csv(write(tmp_path, GOOD))
+    result = result_of(data, [0.7, 0.3], 0.5)
+    figure = pictures._predictions(data, result, pictures._view(data, result))
+    _, line = (drawn for drawn in figure.axes[0].collections if isinstance(drawn, ContourSet))
+    (ends,) = line.allsegs[0]
+    standard = (ends - data.mean) / data.scale
+    np.testing.assert_allclose(standard @ result.weights + result.bias, 0.5, atol=1e-6)
 
 
 def test_many_features_are_drawn_along_two_orthonormal_directions() -> None:
@@ -338,7 +359,7 @@ def test_weights_without_a_direction_of_their_own_can_be_drawn(
 
 
 def test_names_that_mean_something_to_matplotlib_are_drawn_as_they_are(tmp_path: Path) -> None:
-    path = write(tmp_path, "_price in $,cost {$\\frac,日本\n1,2,_$a\n3,5,_$b_{$\n")
+    path = write(tmp_path, "_price in $,日本 {$\\frac,label\n1,2,_$a\n3,5,_$b_{$\n")
     data = from_csv(path)
     assert len(pictures.draw(data, result_of(data, [1, 1], 0), tmp_path)) == 3
 

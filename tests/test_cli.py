@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from matplotlib.image import imread
 import tinygrad_edu as edu
 from tinygrad_edu.cli import main
 from tinygrad_edu.linear_classifier import training
-from tinygrad_edu.linear_classifier.data import blobs
+from tinygrad_edu.linear_classifier.data import Dataset, blobs
+
+pytestmark = pytest.mark.filterwarnings("error")  # a warning would be a second line on stderr
 
 ROOT = Path(__file__).resolve().parent.parent
 PEOPLE = "height,weight,sex\n180,80,m\n165,60,f\n170,62,f\n177,75,m\n"
@@ -79,6 +82,22 @@ def test_the_blobs_end_near_a_loss_of_0_025_and_nearly_all_right(
     loss, accuracy, *_ = capsys.readouterr().out.splitlines()
     assert float(loss.split()[1]) == pytest.approx(0.025, abs=0.006)
     assert float(accuracy.split()[1].rstrip("%")) > 99.5
+
+
+def test_the_options_reach_the_data_and_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def train(dataset: Dataset, **options: Any) -> training.Result:
+        seen.update(options, dataset=dataset)
+        return really_train(dataset, **options)
+
+    really_train = training.train
+    monkeypatch.setattr(training, "train", train)
+    options = "--device xla --steps 3 --learning-rate 0.05 --seed 7 --no-pictures"
+    assert main(["train", *options.split()]) == 0
+    assert seen["device"] == "xla"
+    assert (seen["steps"], seen["learning_rate"], seen["seed"]) == (3, 0.05, 7)
+    assert (seen["dataset"].points == blobs(seed=7).points).all()
 
 
 def test_a_run_can_be_repeated_exactly_and_another_seed_gives_another(
@@ -171,6 +190,7 @@ def test_without_a_desktop_show_says_so(
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("click.launch", lambda path: 0)
     assert main(["train", "--show"]) == 0
     assert capsys.readouterr().err.startswith("No viewer was found here")
 
@@ -256,7 +276,10 @@ REFUSED = {
     "a negative rate": ("--learning-rate -1", "-1.0 is not a positive number"),
     "a rate of NaN": ("--learning-rate nan", "nan is not a positive number"),
     "an infinite rate": ("--learning-rate inf", "inf is not a positive number"),
-    "a rate that diverges": ("--learning-rate 1e9", "no longer finite at step"),
+    "a rate that diverges": (
+        "--learning-rate 1e9",
+        "no longer finite at step 3: a learning rate of 1e+09 is too large here, try 0.1",
+    ),
     "a last step that diverges": ("--learning-rate 1e38 --steps 1", "no longer finite at step 1"),
     "a negative seed": ("--seed -1", "-1 is not in the range x>=0"),
     "an unknown device": ("--device tpu", "'tpu'"),
@@ -286,6 +309,10 @@ def test_train_refuses(
     code = main(["train", *options.split()])
     refused(code, capsys.readouterr().err, message)
     assert names_in(folder) == before
+
+
+def test_a_path_of_two_lines_is_refused_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(main(["train", "--data", "two\nlines.csv"]), capsys.readouterr().err, "no file two")
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -403,21 +430,28 @@ def test_on_a_terminal_a_bar_shows_the_step_and_the_loss_and_control_c_ends_it(
         env=environment(TERM="xterm", COLUMNS="80"),
     )
     os.close(theirs)
-    seen = ""
-    deadline = time.monotonic() + 30
-    while not re.search(r"step [1-9]\d*/100000000.*loss 0\.\d{4}", seen):
-        assert time.monotonic() < deadline, seen
-        seen += os.read(ours, 4096).decode()
-    process.send_signal(signal.SIGINT)
-    while "interrupted" not in seen:
-        assert time.monotonic() < deadline, seen
-        seen += os.read(ours, 4096).decode()
-    out, _ = process.communicate(timeout=30)
-    os.close(ours)
+    try:
+        read_until(r"step [1-9]\d*/100000000.*loss 0\.\d{4}", ours)
+        process.send_signal(signal.SIGINT)
+        end = read_until("interrupted", ours)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        os.close(ours)
     assert process.returncode == 130
     assert out == b""
-    assert "Traceback" not in seen
+    assert "Traceback" not in end
     assert names_in(folder) == {"people.csv"}
+
+
+def read_until(pattern: str, terminal: int, seconds: float = 30) -> str:
+    seen = ""
+    deadline = time.monotonic() + seconds
+    while not re.search(pattern, seen):
+        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"{pattern} never came: {seen}"
+        seen += os.read(terminal, 4096).decode()
+    return seen
 
 
 # The example
