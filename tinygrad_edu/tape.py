@@ -31,7 +31,7 @@ from .errors import DtypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from .op import Op
-    from .tensors import Operators, Tensor
+    from .tensors import Tensor
 
 ALWAYS = 0
 """The number of the tape that is always open."""
@@ -260,8 +260,7 @@ class GradientTape:
         Raises DtypeError for integers and booleans: no gradient flows through them.
         """
         for tensor in tree.leaves(tensors):
-            check_differentiable(tensor, "GradientTape.watch")
-            value = tensor.value
+            value = differentiable(tensor, "GradientTape.watch")
             node = value._record
             if node is None or node.parents is None:
                 value._record = Leaf((self._number,))
@@ -299,17 +298,15 @@ class GradientTape:
         {'x': Tensor([2., 4.], dtype=float32)}
         """
         self._check_unspent("walked")
-        targets = tree.leaves(target)
+        targets = [differentiable(t, "GradientTape.gradient") for t in tree.leaves(target)]
         leaves, structure = tree.flatten(sources)
-        for value in (*targets, *leaves):
-            check_differentiable(value, "GradientTape.gradient")
+        nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
         given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
         if len(given) != len(targets):
             raise GradientError(
                 f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
             )
         starts = [seed(t, g, "GradientTape.gradient") for t, g in zip(targets, given, strict=True)]
-        nodes = [t.value._record for t in targets]
         before = _current.get()
         others = before.closed(self)
         if others.tapes or output_gradients is not None or not self._alone():
@@ -317,7 +314,7 @@ class GradientTape:
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
         try:
-            found = walk_back(self._records, nodes, starts, [s.value._record for s in leaves])
+            found = walk_back(self._records, targets, starts, nodes)
         finally:
             _current.set(before if self.persistent else others)
         if not self.persistent:
@@ -351,11 +348,11 @@ class GradientTape:
 
 def walk_back(
     records: Sequence[Record],
-    targets: Sequence[Node | None],
+    targets: Sequence[Tensor],
     cotangents: Sequence[Tensor],
     sources: Sequence[Node | None],
 ) -> list[Tensor | None]:
-    """The cotangent of each source, given those of the targets: reverse-mode differentiation.
+    """The cotangent of each source, given that of each target: reverse-mode differentiation.
 
     `records` stand in the order in which they were made. The first loop finds what depends on a
     source; the second goes back over just that, each record once.
@@ -376,7 +373,8 @@ def walk_back(
                 break
     pending: dict[Node | None, Any] = {}
     for target, start in zip(targets, cotangents, strict=True):
-        pending[target] = pending[target] + start if target in pending else start
+        node = target._record
+        pending[node] = pending[node] + start if node in pending else start
     for made in reversed(useful):
         cotangent = pending.get(made)
         if cotangent is None:
@@ -392,7 +390,10 @@ def walk_back(
                         gradient = fit(gradient, x, node)
                 pending[node] = pending[node] + gradient if node in pending else gradient
     pending[None] = None  # where nothing connects
-    return [_whole(pending.get(source), source) for source in sources]
+    return [
+        _whole(pending.get(source), source) if isinstance(source, Record) else pending.get(source)
+        for source in sources
+    ]
 
 
 def fit(cotangent: Tensor, x: Tensor, node: Node | None) -> Tensor:
@@ -412,11 +413,9 @@ def fit(cotangent: Tensor, x: Tensor, node: Node | None) -> Tensor:
     return cotangent if cotangent._data.dtype is dtype else ops.astype(cotangent, dtype)
 
 
-def _whole(cotangent: Tensor | None, source: Node | None) -> Tensor | None:
-    """The cotangent of a source in the source's shape."""
-    if cotangent is None or isinstance(source, Leaf) or source is None:
-        return cotangent
-    return ops.broadcast_to(cotangent, source.outputs.shape)
+def _whole(cotangent: Tensor | None, source: Record) -> Tensor | None:
+    """The cotangent of a computed source, in the source's shape."""
+    return None if cotangent is None else ops.broadcast_to(cotangent, source.outputs.shape)
 
 
 def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
@@ -447,7 +446,7 @@ def free(records: Iterable[Record], number: int) -> None:
 
 def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
     """`Tensor.backward`, which documents it."""
-    check_differentiable(target, "backward")
+    differentiable(target, "backward")
     node = target._record
     if isinstance(node, Leaf) and ALWAYS in node.tapes:
         records, leaves = list[Record](), [node]
@@ -468,7 +467,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     before = _current.get()
     _current.set(Recording(create_graph, before.tapes) if create_graph or before.tapes else _PAUSED)
     try:
-        found = walk_back(records, [node], [cotangent], leaves)
+        found = walk_back(records, [target], [cotangent], leaves)
         sums = [
             new if leaf.grad is None or new is None else leaf.grad + new
             for leaf, new in zip(leaves, found, strict=True)
@@ -511,28 +510,29 @@ def follow(node: Node, number: int) -> None:
             node.tapes = (*alive, number)
 
 
-def check_differentiable(value: Any, where: str) -> None:
-    """Raise DtypeError unless `value` is a Tensor or Variable of a float dtype."""
+def differentiable(value: Any, where: str) -> Tensor:
+    """The Tensor of a Tensor or Variable. Raises DtypeError unless its dtype is a float."""
     if not isinstance(value, tensors.Operators):
         raise DtypeError(
             f"{where}: a {type(value).__name__} has no place on a tape: "
             "make it a Tensor with edu.tensor, or a Variable"
         )
-    dtype = value.value._data.dtype
+    found = value.value
+    dtype = found._data.dtype
     if dtype.kind != "f" and not dtypes.is_float(dtype):
         raise DtypeError(
             f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
             "use a float dtype, for example x.astype('float32')"
         )
+    return found
 
 
-def seed(target: Operators, cotangent: Any, where: str) -> Tensor:
+def seed(target: Tensor, cotangent: Any, where: str) -> Tensor:
     """The cotangent that a walk back starts from: ones unless given."""
-    value = target.value
+    data, device = target._data, target._device
     if cotangent is None:
-        shape, dtype = value._data.shape, value._data.dtype
-        one = np.ones(shape, dtype) if shape else np.array(1, dtype)
-        return tensors.wrap(type(value), value._device.from_numpy(one), value._device, None)
+        one = np.ones(data.shape, data.dtype) if data.shape else np.array(1, data.dtype)
+        return tensors.wrap(target.__class__, device.adopt(one), device, None)
     cotangent = tensors.as_tensor(cotangent, like=target)
     if cotangent.shape != target.shape:
         raise ShapeError(

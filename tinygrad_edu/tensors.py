@@ -506,7 +506,7 @@ def tensor(
     where = where or backends.current()
     made = wrap(Tensor, where.from_numpy(array), where, None)
     if requires_grad:
-        tape.check_differentiable(made, "requires_grad")
+        tape.differentiable(made, "requires_grad")
         made._record = tape.Leaf(tape.EVERY)
     return made
 
@@ -528,8 +528,9 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
 
 def as_tensors(*xs: Any) -> list[Tensor]:
     """Several values as Tensors, those that are none yet on the device of those that are."""
-    like = next((x for x in xs if isinstance(x, Operators)), None)
-    return [as_tensor(x, like=like) for x in xs]
+    found = [x.value if isinstance(x, Operators) else x for x in xs]
+    like = next((x for x in found if isinstance(x, Tensor)), None)
+    return [x if isinstance(x, Tensor) else as_tensor(x, like=like) for x in found]
 
 
 def fitting(value: Any, held: Tensor, where: str) -> Tensor:

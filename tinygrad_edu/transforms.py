@@ -117,7 +117,7 @@ def _scalar(value: Any) -> Tensor:
             f"grad: the function returned a {type(value).__name__}, not a scalar Tensor; for a "
             "pair (value, aux) use has_aux=True"
         )
-    tape.check_differentiable(value, "grad")
+    tape.differentiable(value, "grad")
     if value.ndim:
         raise GradientError(
             f"grad: the function returned a Tensor of shape {value.shape}, not a scalar: return a "

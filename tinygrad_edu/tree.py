@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -59,6 +60,8 @@ class Structure(NamedTuple):
             return next(leaves)
         container = _CONTAINERS[self.kind]
         assert container is not None
+        if self.size == len(self.children) and all([child is _ONE_LEAF for child in self.children]):
+            return container[1](self.data, list(itertools.islice(leaves, self.size)))
         return container[1](self.data, [child._build(leaves) for child in self.children])
 
 
@@ -79,7 +82,8 @@ def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of a nested structure, in order, and the structure without them."""
     leaves: list[Any] = []
-    return leaves, _visit(tree, leaves)
+    structure = _visit(tree, leaves)
+    return leaves, structure
 
 
 def _visit(node: Any, leaves: list[Any]) -> Structure:

@@ -31,7 +31,8 @@ class Matmul(Op):
     }
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
-        x, y = tensors.as_tensors(x, y)
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+            x, y = tensors.as_tensors(x, y)
         if x._data.ndim > 1 and y._data.ndim > 1:
             return binary(self, x, y)
         if not (x.ndim and y.ndim):
