@@ -63,6 +63,11 @@ def test_numpy_scalars_are_weak_like_python_numbers(scalar: Any) -> None:
     assert (edu.ones(2, dtype="float16") * scalar).dtype == "float16"
 
 
+def test_a_numpy_scalar_by_itself_keeps_its_dtype() -> None:
+    assert edu.ops.sin(np.float64(0.5)).dtype == "float64"
+    assert edu.grad(lambda x: x * 2.0)(np.float64(0.5)).dtype == "float64"
+
+
 def test_numpy_arrays_count_as_arrays_even_without_dimensions() -> None:
     assert (edu.ones(2) * np.array(2.0)).dtype == "float64"
 

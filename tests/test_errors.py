@@ -83,6 +83,8 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.eye(-1), ValueError, ["eye", "-1"]),
     (lambda: edu.arange(0, 1, 0), ValueError, ["arange", "0"]),
     (lambda: edu.linspace(0, 1, -1), ValueError, ["linspace", "-1"]),
+    (lambda: edu.linspace(0, 1, 2.5), ValueError, ["linspace", "2.5"]),  # type: ignore[arg-type]
+    (lambda: x()[::0], ValueError, ["step", "0"]),
     # Dtypes and kinds of values
     (lambda: edu.tensor("text"), TypeError, ["numbers"]),
     (lambda: edu.tensor(None), TypeError, ["numbers", "NoneType"]),
@@ -96,6 +98,12 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.full(2, 300, dtype="uint8"), TypeError, ["300", "uint8"]),
     (lambda: edu.arange(2**33, 2**33 + 1), TypeError, [str(2**33), "int32"]),
     (lambda: edu.tensor([1], "int8") + 300, TypeError, ["add", "300", "int8"]),
+    (lambda: edu.tensor(10**30), TypeError, [str(10**30), "does not fit"]),
+    (lambda: edu.tensor([np.nan], "int32"), TypeError, ["NaN", "int32"]),
+    (lambda: edu.tensor([1, 2]).at[0].set(2.5), TypeError, ["set", "float32", "int32", "astype"]),
+    (lambda: x().at[0].add(np.ones(3)), TypeError, ["add", "float64", "float32", "astype"]),
+    (lambda: edu.arange("a"), TypeError, ["arange", "'a'"]),
+    (lambda: edu.grad(5), ValueError, ["grad", "function", "5"]),  # type: ignore[arg-type]
     (lambda: x() + "a", TypeError, ["numbers"]),
     (lambda: None * x(), TypeError, ["NoneType"]),  # type: ignore[operator]
     (lambda: x() + 1j, TypeError, ["complex"]),

@@ -383,29 +383,33 @@ STEPS: list[tuple[Callable[[Any, Any], Any], Callable[[np.ndarray, np.ndarray], 
     of_x=st.sampled_from([(), (1,), (3,), (2, 1), (1, 3), (2, 3)]),
     of_y=st.sampled_from([(), (3,), (2, 1), (2, 3)]),
 )
-def test_random_programs_have_the_gradients_of_finite_differences(
+def test_random_programs_have_the_gradients_of_finite_differences_to_second_order(
     slope: Any, program: list[int], of_x: tuple[int, ...], of_y: tuple[int, ...]
 ) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0.5, 1.5, of_x), rng.uniform(-1, 1, of_y)
+    weights = np.cos(np.arange(x.size)).reshape(of_x)
 
     def run(which: int, x: Any, y: Any) -> Any:
         for step in program:
             x = STEPS[step][which](x, y)
         return x
 
+    def numpys(x: np.ndarray, y: np.ndarray) -> float:
+        return float(run(1, x, y).sum())
+
     try:
         expected = run(1, x, y)
     except (ValueError, IndexError):  # this program needs other shapes
         reject()
     assert_allclose(run(0, edu.tensor(x), edu.tensor(y)).numpy(), expected, rtol=1e-10)
-    found = edu.grad(lambda x, y: run(0, x, y).sum(), (0, 1))(x, y)
-    for which, gradient in enumerate(found):
-        difference = slope(
-            lambda v: float(run(1, *((v, y) if which == 0 else (x, v))).sum()),  # noqa: B023
-            (x, y)[which],
-        )
-        assert_allclose(gradient.numpy(), difference, rtol=1e-5, atol=1e-6)
+    gradients = edu.grad(lambda x, y: run(0, x, y).sum(), (0, 1))
+    of_x_found, of_y_found = gradients(x, y)
+    assert_allclose(of_x_found.numpy(), slope(lambda x: numpys(x, y), x), rtol=1e-5, atol=1e-6)
+    assert_allclose(of_y_found.numpy(), slope(lambda y: numpys(x, y), y), rtol=1e-5, atol=1e-6)
+    along = edu.grad(lambda x: (gradients(x, y)[0] * weights).sum())(x)
+    expected = slope(lambda x: float((gradients(x, y)[0].numpy() * weights).sum()), x)
+    assert_allclose(along.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
 # Movement
