@@ -9,7 +9,7 @@ records. Knows Tensors and tapes, and no operation in particular.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from inspect import CO_VARARGS
 from typing import Any, ClassVar, NamedTuple
@@ -153,49 +153,29 @@ a vjp method, or no_gradient = "why there is none"
         raise NotImplementedError  # for definitions whose arguments' gradients share work
 
     def pull_back(
-        self, record: tape.Record, wanted: Collection[Any], cotangent: Any
+        self, made: tape.Record, needed: Sequence[bool], cotangent: Any
     ) -> Sequence[Tensor | None]:
-        """The cotangents of those of a record's inputs whose nodes are `wanted`. Its outputs are
-        made Tensors again, at their place on the tapes."""
-        outputs, inputs, params = record.outputs, record.inputs, record.params
-        if isinstance(outputs, tuple):
-            return self._pull_back_several(record, wanted, cotangent)
-        if cotangent._data.shape != outputs.shape and not self._keeps_narrow(record):
-            cotangent = ops.broadcast_to(cotangent, outputs.shape)
-        out = wrap(cotangent.__class__, outputs, cotangent._device, record)
-        rules = self.gradients
-        if rules is None:
-            needed = [node in wanted for node in record.parents]
-            return self.vjp(needed, cotangent, out, inputs, params)
-        found: list[Tensor | None] = []
-        for node, rule in zip(record.parents, rules):  # noqa: B905  checked at definition
-            if node not in wanted or rule is None:
-                found.append(None)
-            elif params:
-                found.append(rule(cotangent, out, *inputs, **params))
-            else:
-                found.append(rule(cotangent, out, *inputs))
-        return found
+        """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
+        if not isinstance(made.outputs, tuple):
+            outs: Any = wrap(type(cotangent), made.outputs, cotangent._device, made)
+            whole: Any = ops.broadcast_to(cotangent, outs.shape)
+        else:
+            like = next(iter(cotangent.values()))
+            outs = picked(type(like), like._device, made, made.outputs)
+            whole = tuple(
+                ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else ops.zeros_like(out)
+                for i, out in enumerate(outs)
+            )
+        return self.vjp(needed, whole, outs, made.inputs, made.params)
 
-    def _keeps_narrow(self, record: tape.Record) -> bool:
+    def keeps_narrow(self, made: tape.Record) -> bool:
         """Whether a cotangent that is constant along some axes may stay narrow there: where it
         only meets values element by element, and none of them was broadcast."""
-        shape = record.outputs.shape
-        arrays = [x._data.shape for x in record.inputs if isinstance(x, Tensor)]
-        return self.elementwise and all([given == shape for given in arrays])
-
-    def _pull_back_several(
-        self, record: tape.Record, wanted: Collection[Any], cotangent: Parts
-    ) -> Sequence[Tensor | None]:
-        like = next(iter(cotangent.values()))
-        outs = picked(type(like), like._device, record, record.outputs)
-        cotangents = [cotangent.get(i) for i in range(len(outs))]
-        whole = tuple(
-            ops.zeros_like(out) if c is None else ops.broadcast_to(c, out.shape)
-            for c, out in zip(cotangents, outs, strict=True)
-        )
-        needed = [node in wanted for node in record.parents]
-        return self.vjp(needed, whole, outs, record.inputs, record.params)
+        if not self.elementwise:
+            return False
+        shape = made.outputs.shape
+        arrays = [x._data for x in made.inputs if isinstance(x, Tensor)]
+        return all([array.shape == shape for array in arrays])
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         """Our error for what the array library refused: the rule's own if it has one."""
@@ -463,8 +443,8 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
 
 def _binary_of_values(op: Op, x: Any, y: Any) -> Tensor:
     """`binary`, once Variables have given their values; `apply` for everything else."""
-    left = x if isinstance(x, Tensor) or not isinstance(x, Operators) else x.value
-    right = y if isinstance(y, Tensor) or not isinstance(y, Operators) else y.value
+    left = x.value if isinstance(x, Operators) else x
+    right = y.value if isinstance(y, Operators) else y
     return apply(op, x, y) if left is x and right is y else binary(op, left, right)
 
 

@@ -13,6 +13,7 @@ Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, cha
 
 from __future__ import annotations
 
+import functools
 import itertools
 import linecache
 import sys
@@ -121,25 +122,29 @@ class Recording:
     __slots__ = ("before", "explicit", "followers", "open", "tapes")
 
     def __init__(
-        self, always: bool, tapes: tuple[GradientTape, ...], before: Recording | None = None
+        self,
+        always: bool,
+        tapes: tuple[GradientTape, ...],
+        explicit: tuple[int, ...],
+        before: Recording | None = None,
     ) -> None:
+        self.before = before
         self.tapes = tapes
-        explicit = tuple([tape._number for tape in tapes])
         self.explicit = explicit
         self.open = (ALWAYS, *explicit) if always else explicit
-        self.before = before
         self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit, explicit: explicit}
 
     def look_up(self, tapes: Any) -> tuple[int, ...]:
         """What `followers` does not know yet."""
-        if len(self.followers) > 100:  # numbers of tapes that are long gone
+        if len(self.followers) > 20:  # numbers of tapes that are long gone
             self.followers = {EXPLICIT: self.explicit, self.explicit: self.explicit}
         found = tuple([number for number in self.open if number in tapes])
         self.followers[tapes] = found = self.followers.setdefault(found, found)
         return found
 
     def opened(self, tape: GradientTape) -> Recording:
-        return Recording(self.open is not self.explicit, (*self.tapes, tape), self)
+        explicit = (*self.explicit, tape._number)
+        return Recording(self.open is not self.explicit, (*self.tapes, tape), explicit, self)
 
     def closed(self, tape: GradientTape) -> Recording:
         if self.before is not None and self.tapes[-1] is tape:
@@ -147,11 +152,12 @@ class Recording:
         if tape not in self.tapes:
             return self
         rest = tuple([t for t in self.tapes if t is not tape])
-        return Recording(self.open is not self.explicit, rest)
+        explicit = tuple([t._number for t in rest])
+        return Recording(self.open is not self.explicit, rest, explicit)
 
 
-_NO_TAPES = Recording(True, ())
-_PAUSED = Recording(False, ())
+_NO_TAPES = Recording(True, (), ())
+_PAUSED = Recording(False, (), ())
 _current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NO_TAPES)
 
 _frame = sys._getframe
@@ -243,7 +249,8 @@ class GradientTape:
         _live.add(self._number)
 
     def __enter__(self) -> GradientTape:
-        self._check_unspent("opened")
+        if self._spent:
+            raise self._used_up("opened")
         _current.set(_current.get().opened(self))
         return self
 
@@ -297,7 +304,8 @@ class GradientTape:
         >>> tape.gradient(y, {"x": x})
         {'x': Tensor([2., 4.], dtype=float32)}
         """
-        self._check_unspent("walked")
+        if self._spent:
+            raise self._used_up("walked")
         targets = [differentiable(t, "GradientTape.gradient") for t in tree.leaves(target)]
         leaves, structure = tree.flatten(sources)
         nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
@@ -327,12 +335,11 @@ class GradientTape:
         """Whether no other tape follows anything that is recorded here."""
         return all([len(made.tapes) == 1 for made in self._records])
 
-    def _check_unspent(self, what: str) -> None:
-        if self._spent:
-            raise GradientError(
-                f"this GradientTape was used up by gradient() and cannot be {what} again: make it "
-                "with GradientTape(persistent=True), or ask for all gradients in one call"
-            )
+    def _used_up(self, how: str) -> GradientError:
+        return GradientError(
+            f"this GradientTape was used up by gradient() and cannot be {how} again: make it "
+            "with GradientTape(persistent=True), or ask for all gradients in one call"
+        )
 
     def _release(self) -> None:
         _live.discard(self._number)
@@ -381,14 +388,23 @@ def walk_back(
             continue
         if made not in asked:
             del pending[made]
-        found = made.op.pull_back(made, wanted, cotangent)
-        for node, x, gradient in zip(made.parents, made.inputs, found):  # noqa: B905  same lengths
-            if gradient is not None:
-                if x is not None:
-                    data, like = gradient._data, x._data
-                    if data.shape != like.shape or data.dtype is not like.dtype:
-                        gradient = fit(gradient, x, node)
-                pending[node] = pending[node] + gradient if node in pending else gradient
+        op, parents, inputs, params = made.op, made.parents, made.inputs, made.params
+        if op.gradients is None:
+            needed = [node in wanted for node in parents]
+            found = op.pull_back(made, needed, cotangent)
+            for node, x, gradient in zip(parents, inputs, found, strict=True):
+                if gradient is not None and node in wanted:
+                    _collect(pending, node, x, gradient)
+            continue
+        outputs = made.outputs
+        if cotangent._data.shape != outputs.shape and not op.keeps_narrow(made):
+            cotangent = ops.broadcast_to(cotangent, outputs.shape)
+        out = tensors.wrap(cotangent.__class__, outputs, cotangent._device, made)
+        for node, x, rule in zip(parents, inputs, op.gradients):  # noqa: B905  checked at definition
+            if node in wanted and rule is not None:
+                gradient = rule(cotangent, out, *inputs, **params)
+                if gradient is not None:
+                    _collect(pending, node, x, gradient)
     pending[None] = None  # where nothing connects
     return [
         _whole(pending.get(source), source) if isinstance(source, Record) else pending.get(source)
@@ -396,21 +412,29 @@ def walk_back(
     ]
 
 
-def fit(cotangent: Tensor, x: Tensor, node: Node | None) -> Tensor:
-    """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
+def _collect(pending: dict[Node | None, Any], node: Node | None, x: Any, cotangent: Any) -> None:
+    """Add what an operation's rule gave for its input `x`, in the shape and dtype of `x`.
 
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
-    given, shape = cotangent._data.shape, tuple(x._data.shape)
-    if len(given) > len(shape) or any(
-        g not in (1, s) for g, s in zip(given[::-1], shape[::-1], strict=False)
-    ):
-        cotangent = ops.sum_to(cotangent, shape)
-    elif isinstance(node, Leaf):
-        cotangent = ops.broadcast_to(cotangent, shape)
-    dtype = x._data.dtype
-    return cotangent if cotangent._data.dtype is dtype else ops.astype(cotangent, dtype)
+    if x is not None:
+        given, like = cotangent._data, x._data
+        if given.shape != like.shape:
+            if not _is_narrow(given.shape, like.shape):
+                cotangent = ops.sum_to(cotangent, like.shape)
+            elif node.__class__ is Leaf:
+                cotangent = ops.broadcast_to(cotangent, like.shape)
+        if given.dtype is not like.dtype:
+            cotangent = ops.astype(cotangent, like.dtype)
+    pending[node] = pending[node] + cotangent if node in pending else cotangent
+
+
+@functools.cache
+def _is_narrow(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of shape `given` broadcasts to `shape`."""
+    axes = zip(given[::-1], shape[::-1], strict=False)
+    return len(given) <= len(shape) and all([g in (1, s) for g, s in axes])
 
 
 def _whole(cotangent: Tensor | None, source: Record) -> Tensor | None:
@@ -465,7 +489,11 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         )
     cotangent = seed(target, gradient, "backward")
     before = _current.get()
-    _current.set(Recording(create_graph, before.tapes) if create_graph or before.tapes else _PAUSED)
+    _current.set(
+        Recording(create_graph, before.tapes, before.explicit)
+        if create_graph or before.tapes
+        else _PAUSED
+    )
     try:
         found = walk_back(records, [target], [cotangent], leaves)
         sums = [
@@ -517,7 +545,7 @@ def differentiable(value: Any, where: str) -> Tensor:
             f"{where}: a {type(value).__name__} has no place on a tape: "
             "make it a Tensor with edu.tensor, or a Variable"
         )
-    found = value.value
+    found = value if isinstance(value, tensors.Tensor) else value.value
     dtype = found._data.dtype
     if dtype.kind != "f" and not dtypes.is_float(dtype):
         raise DtypeError(

@@ -529,7 +529,10 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
 def as_tensors(*xs: Any) -> list[Tensor]:
     """Several values as Tensors, those that are none yet on the device of those that are."""
     found = [x.value if isinstance(x, Operators) else x for x in xs]
-    like = next((x for x in found if isinstance(x, Tensor)), None)
+    given = [x for x in found if isinstance(x, Tensor)]
+    if len(given) == len(found):
+        return given
+    like = given[0] if given else None
     return [x if isinstance(x, Tensor) else as_tensor(x, like=like) for x in found]
 
 

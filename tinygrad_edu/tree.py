@@ -87,18 +87,30 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 
 
 def _visit(node: Any, leaves: list[Any]) -> Structure:
-    kind = type(node)
-    try:
-        container = _CONTAINERS[kind]
-    except KeyError:
-        container = _CONTAINERS[kind] = _recognized(kind)
+    container = _container(type(node))
     if container is None:
         leaves.append(node)
         return _ONE_LEAF
     before = len(leaves)
     children, data = container[0](node)
-    inner = tuple([_visit(child, leaves) for child in children])
-    return _structure((kind, data, inner, len(leaves) - before))
+    inner = []
+    for child in children:
+        if _CONTAINERS.get(type(child), _UNKNOWN) is None:  # most children are leaves
+            leaves.append(child)
+            inner.append(_ONE_LEAF)
+        else:
+            inner.append(_visit(child, leaves))
+    return _structure((type(node), data, tuple(inner), len(leaves) - before))
+
+
+def _container(kind: type) -> tuple[Flatten, Unflatten] | None:
+    container = _CONTAINERS.get(kind, _UNKNOWN)
+    if container is _UNKNOWN:
+        container = _CONTAINERS[kind] = _recognized(kind)
+    return container  # type: ignore[return-value]
+
+
+_UNKNOWN = object()
 
 
 def leaves(tree: Any) -> list[Any]:
