@@ -52,10 +52,10 @@ _signature = functools.cache(inspect.signature)
 
 @functools.cache
 def _parameters(ours: Any) -> tuple[int, set[str]]:
-    """How many arguments our function takes by position, and the names of the others."""
+    """How many arguments our function takes by position, and the names it takes."""
     parameters = _signature(ours).parameters.values()
-    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return len(parameters) - len(keywords), keywords
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return len(positional), {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
 
 
 def _to_numpy(tree_of_tensors: Any) -> Any:

@@ -117,7 +117,7 @@ class FloorDivide(Binary):
     accepts = "iuf"
     gradients = (_no_slope, _no_slope)
     references = _names("floor_divide", tensorflow="math.floordiv")
-    domain = (real(0.1, 0.9), real(1, 3))
+    domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
 
 floor_divide = FloorDivide()
@@ -131,7 +131,7 @@ class Remainder(Binary):
     accepts = "iuf"
     gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, _like(y, out)))
     references = _names("remainder", tensorflow="math.floormod")
-    domain = (real(0.1, 0.9), real(1, 3))
+    domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
 
 remainder = Remainder()
@@ -324,7 +324,7 @@ trunc = Trunc()
 class Round(Unary):
     """The nearest whole number; halves go to the even one. Its gradient is zero."""
 
-    ufunc = "rint"
+    ufunc = "round"
     c = "rint({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
@@ -941,7 +941,7 @@ class Astype(Op):
     }
     examples = ({"dtype": dtypes.float64}, {"dtype": dtypes.float16})
 
-    def __call__(self, x: TensorLike, dtype: DTypeLike, /) -> Tensor:
+    def __call__(self, x: TensorLike, /, dtype: DTypeLike) -> Tensor:
         x = tensors.as_tensor(x)
         if x._data.dtype is dtype:
             return x

@@ -143,7 +143,7 @@ class Getitem(Op):
         "jax": lambda jax, x, index: x[index],
     }
 
-    def __call__(self, x: TensorLike, index: Any, /) -> Tensor:
+    def __call__(self, x: TensorLike, /, index: Any) -> Tensor:
         x = tensors.as_tensor(x)
         template, arrays = split_index(x, index)
         return apply(self, x, *arrays, index=template)

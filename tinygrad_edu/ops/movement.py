@@ -37,7 +37,7 @@ class Reshape(Op):
     references = {"tensorflow": "reshape", "torch": "reshape", "jax": "numpy.reshape"}
     examples = ({"shape": (-1,)},)
 
-    def __call__(self, x: TensorLike, shape: int | Sequence[int], /) -> Tensor:
+    def __call__(self, x: TensorLike, /, shape: int | Sequence[int]) -> Tensor:
         x = tensors.as_tensor(x)
         given = tuple(x._data.shape)
         wanted = self._complete(given, _shape("reshape", shape))
@@ -75,7 +75,7 @@ class PermuteDims(Op):
     }
     examples = ({"axes": (1, 0)}, {"axes": (1, 2, 0)})
 
-    def __call__(self, x: TensorLike, axes: Sequence[int], /) -> Tensor:
+    def __call__(self, x: TensorLike, /, axes: Sequence[int]) -> Tensor:
         x = tensors.as_tensor(x)
         ndim = x._data.ndim
         wanted = tuple([int(a) + ndim if a < 0 else int(a) for a in axes])
@@ -110,7 +110,7 @@ class BroadcastTo(Op):
     }
     examples = ({"shape": (4, 2, 3)},)
 
-    def __call__(self, x: TensorLike, shape: int | Sequence[int], /) -> Tensor:
+    def __call__(self, x: TensorLike, /, shape: int | Sequence[int]) -> Tensor:
         x, wanted = tensors.as_tensor(x), _shape("broadcast_to", shape)
         return x if wanted == x.shape else unary(self, x, {"shape": wanted})
 

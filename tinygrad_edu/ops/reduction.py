@@ -265,6 +265,7 @@ class Argmax(Op):
 
     no_gradient = "an index has no slope"
     function = "argmax"
+    accepts_empty = False
     references = {
         "tensorflow": lambda tf, x, axis, keepdims: tf.argmax(x, axis),
         "torch": lambda torch, x, axis, keepdims: torch.argmax(x, axis),
