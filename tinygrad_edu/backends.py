@@ -12,7 +12,6 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -227,6 +226,8 @@ def find(name: str | Device) -> Device:
     else:
         found = _DEVICES.get(name) if isinstance(name, str) else None
     if found is None:
+        from difflib import get_close_matches  # takes long, and only this error needs it
+
         close = get_close_matches(str(name), _DEVICES, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DeviceError(f"there is no device {name!r}: use one of {_summary()}.{hint}")

@@ -7,7 +7,6 @@ The file is `tinygrad_edu/config.json` in the user's configuration folder
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -45,6 +44,8 @@ def _file() -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
+    import json  # takes long, and few have a file
+
     try:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
@@ -58,4 +59,4 @@ def _file() -> dict[str, str]:
 
 
 def _example() -> str:
-    return "an object such as " + json.dumps({"device": "numpy"})
+    return 'an object such as {"device": "numpy"}'

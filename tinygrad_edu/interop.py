@@ -7,14 +7,16 @@ that has none of the same name gets NumPy arrays, and gives what it gives for th
 from __future__ import annotations
 
 import functools
-import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import ops, tree
 from .op import Elementwise, Op
 from .tensors import Operators
+
+if TYPE_CHECKING:
+    import inspect
 
 _BY_UFUNC: dict[Any, Op] = {
     getattr(np, op.ufunc): op
@@ -47,7 +49,12 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
 
 _RENAMED = {"concatenate": "concat"}
 
-_signature = functools.cache(inspect.signature)
+
+@functools.cache
+def _signature(function: Any) -> inspect.Signature:
+    import inspect  # takes long
+
+    return inspect.signature(function)
 
 
 @functools.cache

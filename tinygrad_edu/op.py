@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from inspect import CO_VARARGS
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -223,7 +222,8 @@ def _check_definition(cls: type[Op]) -> None:
             'or no_gradient = "why there is none"'
         )
     code = cls.forward.__code__
-    if cls.arity is None and cls.forward is not Op.forward and not code.co_flags & CO_VARARGS:
+    takes_any = code.co_flags & 0x04  # inspect.CO_VARARGS; inspect takes long to import
+    if cls.arity is None and cls.forward is not Op.forward and not takes_any:
         cls.arity = code.co_argcount - 2  # without self and xp
     if cls.gradients is not None:
         cls.arity = len(cls.gradients) if cls.arity is None else cls.arity

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import linecache
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +104,8 @@ class Record:
             if start <= self.instruction < end and line is not None:
                 number = line
         filename = self.code.co_filename
+        import linecache  # takes long, and only what is printed needs it
+
         source = linecache.getline(filename, number).strip()
         return f"{Path(filename).name}:{number}" + (f": {source}" if source else "")
 

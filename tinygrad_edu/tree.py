@@ -12,7 +12,6 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections import OrderedDict
@@ -140,7 +139,9 @@ def _recognized(kind: type) -> tuple[Flatten, Unflatten] | None:
     """A class that nobody registered: named tuples and dataclasses are containers."""
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return lambda node: (node, None), lambda data, children: kind(*children)
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses  # takes long; whoever has one has paid for it
+
         names = tuple(f.name for f in dataclasses.fields(kind) if f.init)
         return (
             lambda node: ([getattr(node, name) for name in names], None),
