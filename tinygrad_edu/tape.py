@@ -221,8 +221,9 @@ def record(
     # The code object and the instruction say where; the frame would keep the user's locals alive.
     made.code = code
     made.instruction = frame.f_lasti
+    everyone = tapes is recording.explicit or tapes is recording.open
     for tape in recording.tapes:
-        if tape._number in tapes:
+        if everyone or tape._number in tapes:
             tape._records.append(made)
     return made
 
