@@ -414,12 +414,14 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         if dtype is not b.dtype or device is not y._device:
             return apply(op, x, y)
     elif (other is float or other is int) and kind is Tensor:
-        a, b, device, left, right = x._data, y, x._device, x._record, None
+        a, device, left, right = x._data, x._device, x._record, None
         dtype = a.dtype
+        b = _numbers[y] if dtype is _float32 and device is backends.numpy else y
     elif (kind is float or kind is int) and other is Tensor:
         kind = other
-        a, b, device, left, right = x, y._data, y._device, None, y._record
+        b, device, left, right = y._data, y._device, None, y._record
         dtype = b.dtype
+        a = _numbers[x] if dtype is _float32 and device is backends.numpy else x
     else:
         return _binary_of_values(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
@@ -439,6 +441,21 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     else:
         made._record = None
     return made
+
+
+class _Numbers(dict[float, Any]):
+    """Python numbers as float32 arrays without axes, which NumPy takes in half the time."""
+
+    def __missing__(self, number: float) -> Any:
+        if number == 0 or not abs(number) < 1e38:  # 0.0 and -0.0 are one key; NaN is none
+            return number
+        if len(self) > 1000:
+            self.clear()
+        array = self[number] = np.array(number, np.float32)
+        return array
+
+
+_numbers = _Numbers()
 
 
 def _binary_of_values(op: Op, x: Any, y: Any) -> Tensor:
