@@ -17,7 +17,7 @@ from .frameworks import Derivatives
 from .samples import Sample
 
 # In units: a value, a gradient, a gradient of a gradient, whatever the dtype.
-UNITS = {"value": 4.0, "zero": 0.0, "first": 8.0, "second": 16.0}
+UNITS = {"value": 8.0, "zero": 0.0, "first": 8.0, "second": 16.0}
 
 _LOG1P = "XLA's float64 log1p is off by up to 15 units; NumPy, TensorFlow and PyTorch agree"
 

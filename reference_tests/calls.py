@@ -1,7 +1,7 @@
-"""What the suite knows of an operation beyond its definition: calls for shapes and parameters that
-cannot be guessed from a base class, and the words for them in the frameworks.
+"""How an operation is called: what the suite knows beyond the definitions.
 
-Everything here waits for a place in the definitions; the less this file holds, the better.
+Concat and the scatters do not take arrays in order and then parameters; and what indexing means is
+spelled out for the frameworks, which have no NumPy indexing or no gradient for it.
 """
 
 from __future__ import annotations
@@ -39,92 +39,6 @@ def call(*shapes: Shape, **params: Any) -> Call:
     return Call(shapes, params)
 
 
-_PART = (slice(None, None, 2), ...)
-_ROWS = (np.array([0, 2, 2]),)
-_BOTH = (np.array([[0], [-1]]), np.array([1, 0]))
-_MASK = (np.array([True, False, True]),)
-
-CALLS: dict[str, tuple[Call, ...]] = {
-    "astype": (
-        call((2, 3), dtype=np.dtype("float64")),
-        call((2, 3), dtype=np.dtype("float32")),
-        call((), dtype=np.dtype("float16")),
-        call((3,), dtype=np.dtype("int32")),
-        call((0, 2), dtype=np.dtype("float64")),
-    ),
-    "broadcast_to": (
-        call((), shape=(2, 3)),
-        call((2, 1), shape=(4, 2, 3)),
-        call((3,), shape=(2, 3)),
-        call((1, 1), shape=(2, 3)),
-        call((3,), shape=(0, 3)),
-        call((1, 2, 1, 1, 2), shape=(1, 2, 3, 1, 2)),
-    ),
-    "concat": (
-        call((2, 3), (1, 3), axis=0),
-        call((2, 1), (2, 2), (2, 1), axis=-1),
-        call((3,), axis=0),
-        call((0, 2), (2, 2), (0, 2), axis=0),
-        call((1, 2, 1, 3), (1, 2, 2, 3), axis=2),
-    ),
-    "getitem": (
-        call((3,), index=1),
-        call((3, 4), index=(-1, slice(1, 3))),
-        call((3, 4), index=(slice(None, None, -2), None, ..., 0)),
-        call((2, 3, 2, 2), index=_PART),
-        call((3, 2), index=_ROWS),
-        call((3, 2), index=_BOTH),
-        call((3, 2), index=_MASK),
-        call((2, 3, 4), index=(slice(None), np.array([0, 2]), np.array([1, -1]))),
-        call((3, 2), index=(np.zeros(0, np.int32),)),
-        call((0, 3), index=(slice(None), 1)),
-        call((0, 3), index=(slice(None), np.array([0, 2]))),
-        call((), index=()),
-    ),
-    "matmul": (
-        call((2, 3), (3, 4)),
-        call((3, 2), (2, 3)),
-        call((3,), (3,)),
-        call((3,), (3, 2)),
-        call((2, 3), (3,)),
-        call((2, 1, 2, 3), (3, 3, 2)),
-        call((3,), (2, 3, 2)),
-        call((0, 3), (3, 2)),
-        call((2, 0), (0, 3)),
-    ),
-    "permute_dims": (
-        call((2, 3), axes=(1, 0)),
-        call((2, 3, 4), axes=(1, 2, 0)),
-        call((2, 3, 2), axes=(2, 0, 1)),
-        call((), axes=()),
-        call((2, 0), axes=(1, 0)),
-        call((2, 1, 3, 1, 2), axes=(4, 1, 0, 3, 2)),
-    ),
-    "reshape": (
-        call((2, 3), shape=(-1,)),
-        call((2, 6), shape=(3, -1, 2)),
-        call((), shape=(1, 1)),
-        call((1,), shape=()),
-        call((0, 3), shape=(3, 0)),
-    ),
-}
-
-_SCATTERS = (
-    call((3,), (), index=1),
-    call((3, 4), (2,), index=(-1, slice(1, 3))),
-    call((3, 2), (2, 2), index=_MASK),
-    call((2, 3, 2, 2), (), index=_PART),
-    call((3, 4), (3, 4), index=(slice(None, None, -1),)),
-    call((3, 2), (2, 2), index=_BOTH),
-    call((3, 2), (0, 2), index=(np.zeros(0, np.int32),)),
-    call((0, 3), (0, 2), index=(slice(None), np.array([0, 2]))),
-)
-_TWICE = (call((3, 2), (3, 2), index=_ROWS), call((3, 2), (2,), index=_ROWS))
-
-for _how in ("set", "add", "multiply", "min", "max"):
-    # Where a place comes twice, "set" does not say which value stays.
-    CALLS[f"scatter_{_how}"] = _SCATTERS if _how == "set" else (*_SCATTERS, *_TWICE)
-
 # How to call the operations that do not take arrays in order, then parameters by their names.
 FORMS: dict[str, Callable[..., Any]] = {
     "concat": lambda op, *xs, axis: op(xs, axis=axis),
@@ -132,14 +46,6 @@ FORMS: dict[str, Callable[..., Any]] = {
         f"scatter_{how}": lambda op, x, values, index: op(x, index, values)
         for how in ("set", "add", "multiply", "min", "max")
     },
-}
-
-# Points where a gradient has a convention, besides the `away` of the domain and ties.
-KINKS: dict[str, tuple[tuple[float, ...], ...]] = {
-    "power": ((0, 0), (0, 1), (0, 2), (0, 3), (0, 0.5), (2, 0), (-2, 0), (-2, 2), (-2, 3), (-2, 1)),
-    "sqrt": ((0,),),
-    "atan2": ((0, 1), (1, 0), (0, -1)),
-    "relu": ((0,), (-0.0,)),
 }
 
 
@@ -181,21 +87,7 @@ def _tensorflow_scatter(name: str) -> Callable[..., Any]:
     return reference
 
 
-def _torch_prod(torch: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    """One axis at a time: PyTorch takes no more."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    for place in sorted((a % x.ndim for a in axes), reverse=True):
-        x = torch.prod(x, place, keepdims)
-    return x
-
-
 REFERENCES: dict[str, dict[str, Any]] = {
-    "prod": {
-        "tensorflow": lambda tf, x, axis, keepdims: tf.reduce_prod(x, axis, keepdims),
-        "torch": _torch_prod,
-        "jax": lambda jax, x, axis, keepdims: jax.numpy.prod(x, axis=axis, keepdims=keepdims),
-    },
-    "trunc": {"tensorflow": "experimental.numpy.fix", "torch": "trunc", "jax": "numpy.trunc"},
     "getitem": {
         "tensorflow": lambda tf, x, index: tf.gather(tf.reshape(x, [-1]), _places(x.shape, index)),
         "torch": lambda torch, x, index: x.reshape(-1)[

@@ -179,6 +179,9 @@ COMPOSITES: dict[str, Row] = {
     ),
 }
 
+# Points where a composite's gradient follows a convention; operations state their own.
+COMPOSITE_KINKS: dict[str, tuple[tuple[float, ...], ...]] = {"relu": ((0,), (-0.0,))}
+
 NOT_COMPARED = {
     "sum_to": "the transpose of broadcast_to, whose gradient it is",
     "to_device": "moves a Tensor and computes nothing; every test on device xla uses it",

@@ -14,8 +14,8 @@ from typing import Any
 from tinygrad_edu import ops
 from tinygrad_edu.op import Domain, Elementwise, Op, real
 
-from .calls import CALLS, FORMS, KINKS, REFERENCES, Call
-from .composites import COMPOSITES, NOT_COMPARED
+from .calls import FORMS, REFERENCES, Call
+from .composites import COMPOSITE_KINKS, COMPOSITES, NOT_COMPARED
 
 # Shapes that broadcast, for operations of up to three arguments; 0-d, empty, of high rank.
 BROADCASTS = (
@@ -81,23 +81,21 @@ def of_operation(op: Op) -> Subject:
     name = op.name
     function = partial(FORMS[name], op) if name in FORMS else op
     references = REFERENCES.get(name, op.references)
-    return Subject(name, function, references, op.domain, _calls(op), KINKS.get(name, ()), op)
+    return Subject(name, function, references, op.domain, _calls(op), op.kinks, op)
 
 
 def _calls(op: Op) -> tuple[Call, ...]:
-    if op.name in CALLS:
-        return CALLS[op.name]
     if isinstance(op, Elementwise):
         assert op.arity is not None
         return tuple(Call(shapes, {}) for shapes in {row[: op.arity]: 0 for row in BROADCASTS})
-    if op.arity == 1 and all("axis" in params for params in op.examples):
-        return tuple(
-            Call((shape,), params)
-            for params in op.examples
-            for shape in RANKED
-            if _fits(op, shape, params["axis"])
-        )
-    return ()
+    if all(example.shapes for example in op.examples):
+        return tuple(Call(*example) for example in op.examples)
+    return tuple(
+        Call((shape,), example.params)
+        for example in op.examples
+        for shape in RANKED
+        if _fits(op, shape, example.params["axis"])
+    )
 
 
 def _fits(op: Op, shape: tuple[int, ...], axis: Any) -> bool:
@@ -112,7 +110,7 @@ def _fits(op: Op, shape: tuple[int, ...], axis: Any) -> bool:
 def composites() -> Iterator[Subject]:
     """The functions made of operations, from their table."""
     for name, (function, references, calls) in COMPOSITES.items():
-        yield Subject(name, function, references, real(-3, 3), calls, KINKS.get(name, ()))
+        yield Subject(name, function, references, real(-3, 3), calls, COMPOSITE_KINKS.get(name, ()))
 
 
 SUBJECTS: dict[str, Subject] = {

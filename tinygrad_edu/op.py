@@ -70,6 +70,18 @@ def integers(low: int, high: int) -> Domain:
 booleans = Domain("bool")
 
 
+class Example(NamedTuple):
+    """A call to test an operation with: the shapes of the arrays, and the parameters."""
+
+    shapes: tuple[Shape, ...]
+    params: dict[str, Any]
+
+
+def example(*shapes: Shape, **params: Any) -> Example:
+    """`example((2, 3), axis=0)`: an array of shape (2, 3), and a parameter."""
+    return Example(shapes, params)
+
+
 class Op:
     """Base of every operation; an instance is called like a function.
 
@@ -86,7 +98,8 @@ class Op:
 
     For the reference suite it may also state `references`, the name of its counterpart in
     TensorFlow, PyTorch and JAX (or a function of the module, the arrays and the parameters),
-    `domain`, one Domain an argument, and `examples`, calls to test it with.
+    `domain`, one Domain an argument, `examples`, calls to test it with (a base may give shapes),
+    and `kinks`, points where the gradient follows a convention.
 
     What is missing is a DefinitionError when the class is defined:
 
@@ -104,7 +117,8 @@ a vjp method, or no_gradient = "why there is none"
     no_gradient: str | None = None
     references: ClassVar[dict[str, Any]] = {}
     domain: Domain | tuple[Domain, ...] = real(-3, 3)
-    examples: ClassVar[tuple[Any, ...]] = ()
+    examples: ClassVar[tuple[Example, ...]] = ()
+    kinks: ClassVar[tuple[tuple[float, ...], ...]] = ()
     arity: int | None = None
     """How many arrays `forward` takes; None for any number."""
     elementwise = False

@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import ShapeError
-from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes
+from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes, example
 from ..tensors import Tensor, TensorLike
 from .movement import matrix_transpose, reshape
 
@@ -29,6 +29,18 @@ class Matmul(Op):
         "torch": "matmul",
         "jax": "numpy.matmul",
     }
+
+    examples = (
+        example((2, 3), (3, 4)),
+        example((3, 2), (2, 3)),
+        example((3,), (3,)),
+        example((3,), (3, 2)),
+        example((2, 3), (3,)),
+        example((2, 1, 2, 3), (3, 3, 2)),
+        example((3,), (2, 3, 2)),
+        example((0, 3), (3, 2)),
+        example((2, 0), (0, 3)),
+    )
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
         if not (isinstance(x, Tensor) and isinstance(y, Tensor)):

@@ -24,6 +24,7 @@ from ..op import (
     apply,
     booleans,
     broadcast_shapes,
+    example,
     integers,
     promoted,
     real,
@@ -145,6 +146,7 @@ class Power(Binary):
     accepts = "iuf"
     references = _names("power", tensorflow="pow", torch="pow")
     domain = (_POSITIVE, _ANY)
+    kinks = ((0, 0), (0, 1), (0, 2), (0, 3), (0, 0.5), (2, 0), (-2, 0), (-2, 1), (-2, 2), (-2, 3))
 
     def explain(self, error: Exception, operands: Any, params: dict[str, Any]) -> Error:
         ours = super().explain(error, operands, params)
@@ -274,6 +276,7 @@ class Sqrt(Unary):
     gradients = (lambda g, out, x: g / where(equal(g, 0), 1.0, out * 2.0),)
     references = _names("sqrt")
     domain = _POSITIVE
+    kinks = ((0,),)
 
 
 sqrt = Sqrt()
@@ -314,7 +317,7 @@ class Trunc(Unary):
     c = "trunc({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("trunc", tensorflow="experimental.numpy.trunc")
+    references = _names("trunc", tensorflow="experimental.numpy.fix")
     domain = _WHOLE
 
 
@@ -532,6 +535,7 @@ class Atan2(Binary):
     )
     references = _names("atan2")
     domain = (_POSITIVE, _NOT_ZERO)
+    kinks = ((0, 1), (1, 0), (0, -1))
 
 
 atan2 = Atan2()
@@ -935,11 +939,17 @@ class Astype(Op):
 
     gradients = (lambda g, out, x, dtype: astype(g, x.dtype),)
     references = {
-        "tensorflow": lambda tf, x, dtype: tf.cast(x, dtype.name),
-        "torch": lambda torch, x, dtype: x.to(getattr(torch, dtype.name)),
+        "tensorflow": lambda tf, x, dtype: tf.cast(x, dtype),
+        "torch": lambda torch, x, dtype: x.to(getattr(torch, dtype)),
         "jax": lambda jax, x, dtype: x.astype(dtype),
     }
-    examples = ({"dtype": dtypes.float64}, {"dtype": dtypes.float16})
+    examples = (
+        example((2, 3), dtype="float64"),
+        example((2, 3), dtype="float32"),
+        example((), dtype="float16"),
+        example((3,), dtype="int32"),
+        example((0, 2), dtype="float64"),
+    )
 
     def __call__(self, x: TensorLike, /, dtype: DTypeLike) -> Tensor:
         x = tensors.as_tensor(x)

@@ -8,7 +8,7 @@ arrays of where they hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, OutOfRangeError
-from ..op import Aval, Op, Shape, apply
+from ..op import Aval, Example, Op, Shape, apply, example
 from ..tensors import Tensor, TensorLike
 from .creation import ones_like, zeros_like
 from .elementwise import astype, equal, greater, where
@@ -135,13 +135,30 @@ def _template_dtypes(given: Sequence[Any], values: int) -> list[DType]:
     return [given[0]] * values + [dtypes.int32 if d == dtypes.bool_ else d for d in given[values:]]
 
 
+_PART = (slice(None, None, 2), ...)
+_ROWS = (np.array([0, 2, 2]),)
+_CORNERS = (np.array([[0], [-1]]), np.array([1, 0]))
+_MASK = (np.array([True, False, True]),)
+_NOTHING = (np.zeros(0, np.int32),)
+
+
 class Getitem(Op):
     """The part of x that an index names, as in NumPy."""
 
-    references = {
-        "torch": lambda torch, x, index: x[index],
-        "jax": lambda jax, x, index: x[index],
-    }
+    examples = (
+        example((3,), index=1),
+        example((3, 4), index=(-1, slice(1, 3))),
+        example((3, 4), index=(slice(None, None, -2), None, ..., 0)),
+        example((2, 3, 2, 2), index=_PART),
+        example((3, 2), index=_ROWS),
+        example((3, 2), index=_CORNERS),
+        example((3, 2), index=_MASK),
+        example((2, 3, 4), index=(slice(None), np.array([0, 2]), np.array([1, -1]))),
+        example((3, 2), index=_NOTHING),
+        example((0, 3), index=(slice(None), 1)),
+        example((0, 3), index=(slice(None), np.array([0, 2]))),
+        example((), index=()),
+    )
 
     def __call__(self, x: TensorLike, /, index: Any) -> Tensor:
         x = tensors.as_tensor(x)
@@ -174,6 +191,18 @@ class Scatter(Op, abstract=True):
     """Base of the replacements: a copy of x in which values went to the places an index names."""
 
     how: Literal["set", "add", "multiply", "min", "max"]
+    examples: ClassVar[tuple[Example, ...]] = (
+        example((3,), (), index=1),
+        example((3, 4), (2,), index=(-1, slice(1, 3))),
+        example((3, 2), (2, 2), index=_MASK),
+        example((2, 3, 2, 2), (), index=_PART),
+        example((3, 4), (3, 4), index=(slice(None, None, -1),)),
+        example((3, 2), (2, 2), index=_CORNERS),
+        example((3, 2), (0, 2), index=_NOTHING),
+        example((0, 3), (0, 2), index=(slice(None), np.array([0, 2]))),
+        example((3, 2), (3, 2), index=_ROWS),
+        example((3, 2), (2,), index=_ROWS),
+    )
 
     def __call__(self, x: TensorLike, index: Any, values: TensorLike, /) -> Tensor:
         x = tensors.as_tensor(x)
@@ -245,6 +274,7 @@ class ScatterSet(Scatter):
     """x with values in place of a part. Where a place comes twice, one of its values stays."""
 
     how = "set"
+    examples = Scatter.examples[:-2]  # where a place comes twice, nobody says which value stays
 
     def parts(
         self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any

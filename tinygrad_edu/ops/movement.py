@@ -16,7 +16,7 @@ import numpy as np
 from .. import backends, tape, tensors
 from ..backends import Array, Device
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, Shape, apply, broadcast_shapes, normalize_axis, unary
+from ..op import Aval, Op, Shape, apply, broadcast_shapes, example, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 
 
@@ -35,7 +35,13 @@ class Reshape(Op):
 
     gradients = (lambda g, out, x, shape: reshape(g, x.shape),)
     references = {"tensorflow": "reshape", "torch": "reshape", "jax": "numpy.reshape"}
-    examples = ({"shape": (-1,)},)
+    examples = (
+        example((2, 3), shape=(-1,)),
+        example((2, 6), shape=(3, -1, 2)),
+        example((), shape=(1, 1)),
+        example((1,), shape=()),
+        example((0, 3), shape=(3, 0)),
+    )
 
     def __call__(self, x: TensorLike, /, shape: int | Sequence[int]) -> Tensor:
         x = tensors.as_tensor(x)
@@ -73,7 +79,14 @@ class PermuteDims(Op):
         "torch": lambda torch, x, axes: torch.permute(x, axes),
         "jax": lambda jax, x, axes: jax.numpy.permute_dims(x, axes),
     }
-    examples = ({"axes": (1, 0)}, {"axes": (1, 2, 0)})
+    examples = (
+        example((2, 3), axes=(1, 0)),
+        example((2, 3, 4), axes=(1, 2, 0)),
+        example((2, 3, 2), axes=(2, 0, 1)),
+        example((), axes=()),
+        example((2, 0), axes=(1, 0)),
+        example((2, 1, 3, 1, 2), axes=(4, 1, 0, 3, 2)),
+    )
 
     def __call__(self, x: TensorLike, /, axes: Sequence[int]) -> Tensor:
         x = tensors.as_tensor(x)
@@ -108,7 +121,14 @@ class BroadcastTo(Op):
         "torch": lambda torch, x, shape: torch.broadcast_to(x, shape),
         "jax": "numpy.broadcast_to",
     }
-    examples = ({"shape": (4, 2, 3)},)
+    examples = (
+        example((), shape=(2, 3)),
+        example((2, 1), shape=(4, 2, 3)),
+        example((3,), shape=(2, 3)),
+        example((1, 1), shape=(2, 3)),
+        example((3,), shape=(0, 3)),
+        example((1, 2, 1, 1, 2), shape=(1, 2, 3, 1, 2)),
+    )
 
     def __call__(self, x: TensorLike, /, shape: int | Sequence[int]) -> Tensor:
         x, wanted = tensors.as_tensor(x), _shape("broadcast_to", shape)
@@ -139,7 +159,13 @@ class Concat(Op):
         "torch": lambda torch, *xs, axis: torch.cat(xs, axis),
         "jax": lambda jax, *xs, axis: jax.numpy.concatenate(xs, axis),
     }
-    examples = ({"axis": 0}, {"axis": -1})
+    examples = (
+        example((2, 3), (1, 3), axis=0),
+        example((2, 1), (2, 2), (2, 1), axis=-1),
+        example((3,), axis=0),
+        example((0, 2), (2, 2), (0, 2), axis=0),
+        example((1, 2, 1, 3), (1, 2, 2, 3), axis=2),
+    )
 
     def __call__(self, xs: Sequence[TensorLike], /, *, axis: int | None = 0) -> Tensor:
         if not isinstance(xs, (list, tuple)) or not xs:

@@ -17,7 +17,18 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ShapeError
-from ..op import Aval, Axis, Op, Shape, apply, booleans, normalize_axes, normalize_axis, unary
+from ..op import (
+    Aval,
+    Axis,
+    Op,
+    Shape,
+    apply,
+    booleans,
+    example,
+    normalize_axes,
+    normalize_axis,
+    unary,
+)
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
 from .movement import concat, moveaxis, reshape, stack
@@ -48,10 +59,10 @@ class Reduction(Op, abstract=True):
     accepts_empty = True
     result: DType | None = None
     examples = (
-        {"axis": None, "keepdims": False},
-        {"axis": 0, "keepdims": True},
-        {"axis": (-1,), "keepdims": False},
-        {"axis": (0, -1), "keepdims": True},
+        example(axis=None, keepdims=False),
+        example(axis=0, keepdims=True),
+        example(axis=(-1,), keepdims=False),
+        example(axis=(0, -1), keepdims=True),
     )
 
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -170,8 +181,10 @@ class Prod(_Accumulation):
     )
     references = {
         **_names("prod", "reduce_prod"),
-        "torch": lambda torch, x, axis, keepdims: functools.reduce(
-            lambda y, a: y.prod(a, keepdim=keepdims), sorted(axis, reverse=True), x
+        "torch": lambda torch, x, axis, keepdims: functools.reduce(  # one axis at a time
+            lambda y, a: y.prod(a, keepdim=keepdims),
+            normalize_axes("prod", axis, x.ndim)[::-1],
+            x,
         ),
     }
 
@@ -271,7 +284,7 @@ class Argmax(Op):
         "torch": lambda torch, x, axis, keepdims: torch.argmax(x, axis),
         "jax": lambda jax, x, axis, keepdims: jax.numpy.argmax(x, axis),
     }
-    examples = ({"axis": 0, "keepdims": False}, {"axis": -1, "keepdims": False})
+    examples = (example(axis=0, keepdims=False), example(axis=-1, keepdims=False))
 
     def __call__(
         self, x: TensorLike, /, *, axis: int | None = None, keepdims: bool = False
