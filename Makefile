@@ -15,7 +15,7 @@ test: .venv/installed-test lint
 test-fast: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
 
-lint: .venv/installed-test
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -70,6 +70,15 @@ def integers(low: int, high: int) -> Domain:
 booleans = Domain("bool")
 
 
+def named_alike(name: str, tensorflow: str = "", torch: str = "") -> dict[str, str]:
+    """The reference frameworks' names where they differ little: `tf.math.x`, `torch.x`, `jnp.x`."""
+    return {
+        "tensorflow": tensorflow or f"math.{name}",
+        "torch": torch or name,
+        "jax": f"numpy.{name}",
+    }
+
+
 class Example(NamedTuple):
     """A call to test an operation with: the shapes of the arrays, and the parameters."""
 

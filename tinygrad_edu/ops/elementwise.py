@@ -1,8 +1,7 @@
 """Operations that compute each element from those at its place.
 
 Each is a ufunc of the array modules, a C expression for fused kernels, and one line of calculus
-for each argument. Comparisons and logic have no gradient; steps (floor, sign) have gradient zero,
-as in PyTorch and JAX.
+for each argument. Steps (floor, sign) have gradient zero, as in PyTorch and JAX.
 """
 
 from __future__ import annotations
@@ -25,26 +24,18 @@ from ..op import (
     booleans,
     broadcast_shapes,
     example,
-    integers,
+    named_alike,
     promoted,
     real,
 )
 from ..tensors import Tensor, TensorLike
+from .logic import equal, greater, logical_and
 
 _ANY = real(-3, 3)
 _POSITIVE = real(0.2, 4)
 _NOT_ZERO = real(-3, 3, away=(0,))
 _WHOLE = real(-3, 3, away=(-3, -2, -1, 0, 1, 2, 3))
 _HALVES = real(-3, 3, away=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
-
-
-def _names(name: str, tensorflow: str = "", torch: str = "") -> dict[str, str]:
-    """The reference frameworks' names where they differ little: `tf.math.x`, `torch.x`, `jnp.x`."""
-    return {
-        "tensorflow": tensorflow or f"math.{name}",
-        "torch": torch or name,
-        "jax": f"numpy.{name}",
-    }
 
 
 def _like(x: TensorLike, out: Tensor) -> Tensor:
@@ -65,7 +56,7 @@ class Add(Binary):
     ufunc = "add"
     c = "({0} + {1})"
     gradients = (lambda g, out, x, y: g, lambda g, out, x, y: g)
-    references = _names("add")
+    references = named_alike("add")
 
 
 add = Add()
@@ -78,7 +69,7 @@ class Subtract(Binary):
     c = "({0} - {1})"
     accepts = "iuf"
     gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g)
-    references = _names("subtract")
+    references = named_alike("subtract")
 
 
 subtract = Subtract()
@@ -90,7 +81,7 @@ class Multiply(Binary):
     ufunc = "multiply"
     c = "({0} * {1})"
     gradients = (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
-    references = _names("multiply")
+    references = named_alike("multiply")
 
 
 multiply = Multiply()
@@ -103,7 +94,7 @@ class Divide(Binary):
     c = "({0} / {1})"
     result = "float"
     gradients = (lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
-    references = _names("divide", tensorflow="divide")
+    references = named_alike("divide", tensorflow="divide")
     domain = (_ANY, _NOT_ZERO)
 
 
@@ -117,7 +108,7 @@ class FloorDivide(Binary):
     c = "floor({0} / {1})"
     accepts = "iuf"
     gradients = (_no_slope, _no_slope)
-    references = _names("floor_divide", tensorflow="math.floordiv")
+    references = named_alike("floor_divide", tensorflow="math.floordiv")
     domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
 
@@ -131,7 +122,7 @@ class Remainder(Binary):
     c = "({0} - {1} * floor({0} / {1}))"
     accepts = "iuf"
     gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, _like(y, out)))
-    references = _names("remainder", tensorflow="math.floormod")
+    references = named_alike("remainder", tensorflow="math.floormod")
     domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
 
@@ -144,7 +135,7 @@ class Power(Binary):
     ufunc = "power"
     c = "pow({0}, {1})"
     accepts = "iuf"
-    references = _names("power", tensorflow="pow", torch="pow")
+    references = named_alike("power", tensorflow="pow", torch="pow")
     domain = (_POSITIVE, _ANY)
     kinks = ((0, 0), (0, 1), (0, 2), (0, 3), (0, 0.5), (2, 0), (-2, 0), (-2, 1), (-2, 2), (-2, 3))
 
@@ -192,7 +183,7 @@ class Maximum(Binary):
         lambda g, out, x, y: g * _share(x, y, out),
         lambda g, out, x, y: g * _share(y, x, out),
     )
-    references = _names("maximum")
+    references = named_alike("maximum")
 
 
 maximum = Maximum()
@@ -207,7 +198,7 @@ class Minimum(Binary):
         lambda g, out, x, y: g * _share(y, x, out),
         lambda g, out, x, y: g * _share(x, y, out),
     )
-    references = _names("minimum")
+    references = named_alike("minimum")
 
 
 minimum = Minimum()
@@ -220,7 +211,7 @@ class Negative(Unary):
     c = "(-{0})"
     accepts = "iuf"
     gradients = (lambda g, out, x: -g,)
-    references = _names("negative")
+    references = named_alike("negative")
 
 
 negative = Negative()
@@ -233,7 +224,7 @@ class Abs(Unary):
     c = "abs({0})"
     accepts = "iuf"
     gradients = (lambda g, out, x: g * sign(x),)
-    references = _names("abs")
+    references = named_alike("abs")
     domain = _NOT_ZERO
 
 
@@ -247,7 +238,7 @@ class Sign(Unary):
     c = "(({0} > 0) - ({0} < 0))"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("sign")
+    references = named_alike("sign")
     domain = _NOT_ZERO
 
 
@@ -261,7 +252,7 @@ class Square(Unary):
     c = "({0} * {0})"
     accepts = "iuf"
     gradients = (lambda g, out, x: g * (x + x),)
-    references = _names("square")
+    references = named_alike("square")
 
 
 square = Square()
@@ -274,7 +265,7 @@ class Sqrt(Unary):
     c = "sqrt({0})"
     result = "float"
     gradients = (lambda g, out, x: g / where(equal(g, 0), 1.0, out * 2.0),)
-    references = _names("sqrt")
+    references = named_alike("sqrt")
     domain = _POSITIVE
     kinks = ((0,),)
 
@@ -289,7 +280,7 @@ class Floor(Unary):
     c = "floor({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("floor")
+    references = named_alike("floor")
     domain = _WHOLE
 
 
@@ -303,7 +294,7 @@ class Ceil(Unary):
     c = "ceil({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("ceil")
+    references = named_alike("ceil")
     domain = _WHOLE
 
 
@@ -317,7 +308,7 @@ class Trunc(Unary):
     c = "trunc({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("trunc", tensorflow="experimental.numpy.fix")
+    references = named_alike("trunc", tensorflow="experimental.numpy.fix")
     domain = _WHOLE
 
 
@@ -331,7 +322,7 @@ class Round(Unary):
     c = "rint({0})"
     accepts = "iuf"
     gradients = (_no_slope,)
-    references = _names("round")
+    references = named_alike("round")
     domain = _HALVES
 
 
@@ -348,7 +339,7 @@ class Exp(Unary):
     c = "exp({0})"
     result = "float"
     gradients = (lambda g, out, x: g * out,)
-    references = _names("exp")
+    references = named_alike("exp")
 
 
 exp = Exp()
@@ -361,7 +352,7 @@ class Expm1(Unary):
     c = "expm1({0})"
     result = "float"
     gradients = (lambda g, out, x: g * (out + 1.0),)
-    references = _names("expm1")
+    references = named_alike("expm1")
 
 
 expm1 = Expm1()
@@ -374,7 +365,7 @@ class Log(Unary):
     c = "log({0})"
     result = "float"
     gradients = (lambda g, out, x: g / x,)
-    references = _names("log")
+    references = named_alike("log")
     domain = _POSITIVE
 
 
@@ -388,7 +379,7 @@ class Log1p(Unary):
     c = "log1p({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x + 1.0),)
-    references = _names("log1p")
+    references = named_alike("log1p")
     domain = real(-0.8, 3)
 
 
@@ -402,7 +393,7 @@ class Log2(Unary):
     c = "log2({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x * math.log(2)),)
-    references = _names("log2", tensorflow="experimental.numpy.log2")
+    references = named_alike("log2", tensorflow="experimental.numpy.log2")
     domain = _POSITIVE
 
 
@@ -416,7 +407,7 @@ class Log10(Unary):
     c = "log10({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x * math.log(10)),)
-    references = _names("log10", tensorflow="experimental.numpy.log10")
+    references = named_alike("log10", tensorflow="experimental.numpy.log10")
     domain = _POSITIVE
 
 
@@ -449,7 +440,7 @@ class Sin(Unary):
     c = "sin({0})"
     result = "float"
     gradients = (lambda g, out, x: g * cos(x),)
-    references = _names("sin")
+    references = named_alike("sin")
 
 
 sin = Sin()
@@ -462,7 +453,7 @@ class Cos(Unary):
     c = "cos({0})"
     result = "float"
     gradients = (lambda g, out, x: -g * sin(x),)
-    references = _names("cos")
+    references = named_alike("cos")
 
 
 cos = Cos()
@@ -475,7 +466,7 @@ class Tan(Unary):
     c = "tan({0})"
     result = "float"
     gradients = (lambda g, out, x: g * (out * out + 1.0),)
-    references = _names("tan")
+    references = named_alike("tan")
     domain = real(-1.2, 1.2)
 
 
@@ -489,7 +480,7 @@ class Asin(Unary):
     c = "asin({0})"
     result = "float"
     gradients = (lambda g, out, x: g / sqrt((1.0 - x) * (1.0 + x)),)
-    references = _names("asin")
+    references = named_alike("asin")
     domain = real(-0.9, 0.9)
 
 
@@ -503,7 +494,7 @@ class Acos(Unary):
     c = "acos({0})"
     result = "float"
     gradients = (lambda g, out, x: -g / sqrt((1.0 - x) * (1.0 + x)),)
-    references = _names("acos")
+    references = named_alike("acos")
     domain = real(-0.9, 0.9)
 
 
@@ -517,7 +508,7 @@ class Atan(Unary):
     c = "atan({0})"
     result = "float"
     gradients = (lambda g, out, x: g / (x * x + 1.0),)
-    references = _names("atan")
+    references = named_alike("atan")
 
 
 atan = Atan()
@@ -533,7 +524,7 @@ class Atan2(Binary):
         lambda g, out, y, x: g * (x / (x * x + y * y)),
         lambda g, out, y, x: g * (-y / (x * x + y * y)),
     )
-    references = _names("atan2")
+    references = named_alike("atan2")
     domain = (_POSITIVE, _NOT_ZERO)
     kinks = ((0, 1), (1, 0), (0, -1))
 
@@ -548,7 +539,7 @@ class Sinh(Unary):
     c = "sinh({0})"
     result = "float"
     gradients = (lambda g, out, x: g * cosh(x),)
-    references = _names("sinh")
+    references = named_alike("sinh")
 
 
 sinh = Sinh()
@@ -561,7 +552,7 @@ class Cosh(Unary):
     c = "cosh({0})"
     result = "float"
     gradients = (lambda g, out, x: g * sinh(x),)
-    references = _names("cosh")
+    references = named_alike("cosh")
 
 
 cosh = Cosh()
@@ -574,7 +565,7 @@ class Tanh(Unary):
     c = "tanh({0})"
     result = "float"
     gradients = (lambda g, out, x: g * (1.0 - out * out),)
-    references = _names("tanh")
+    references = named_alike("tanh")
 
 
 tanh = Tanh()
@@ -587,7 +578,7 @@ class Asinh(Unary):
     c = "asinh({0})"
     result = "float"
     gradients = (lambda g, out, x: g / sqrt(x * x + 1.0),)
-    references = _names("asinh")
+    references = named_alike("asinh")
 
 
 asinh = Asinh()
@@ -600,7 +591,7 @@ class Acosh(Unary):
     c = "acosh({0})"
     result = "float"
     gradients = (lambda g, out, x: g / sqrt((x - 1.0) * (x + 1.0)),)
-    references = _names("acosh")
+    references = named_alike("acosh")
     domain = real(1.2, 4)
 
 
@@ -614,290 +605,11 @@ class Atanh(Unary):
     c = "atanh({0})"
     result = "float"
     gradients = (lambda g, out, x: g / ((1.0 - x) * (1.0 + x)),)
-    references = _names("atanh")
+    references = named_alike("atanh")
     domain = real(-0.9, 0.9)
 
 
 atanh = Atanh()
-
-
-# Comparison, logic and bits
-
-_COMPARED = "a comparison has no slope"
-_LOGIC = "logic has no slope"
-_BITS = "bits have no slope"
-_SIMILAR = (real(-2, 2), real(-2, 2))
-
-
-class Equal(Binary):
-    """Whether x equals y."""
-
-    ufunc = "equal"
-    c = "({0} == {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("equal", torch="eq")
-    domain = _SIMILAR
-
-
-equal = Equal()
-
-
-class NotEqual(Binary):
-    """Whether x differs from y."""
-
-    ufunc = "not_equal"
-    c = "({0} != {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("not_equal", torch="ne")
-    domain = _SIMILAR
-
-
-not_equal = NotEqual()
-
-
-class Less(Binary):
-    """Whether x is less than y."""
-
-    ufunc = "less"
-    c = "({0} < {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("less", torch="lt")
-    domain = _SIMILAR
-
-
-less = Less()
-
-
-class LessEqual(Binary):
-    """Whether x is less than y or equal to it."""
-
-    ufunc = "less_equal"
-    c = "({0} <= {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("less_equal", torch="le")
-    domain = _SIMILAR
-
-
-less_equal = LessEqual()
-
-
-class Greater(Binary):
-    """Whether x is greater than y."""
-
-    ufunc = "greater"
-    c = "({0} > {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("greater", torch="gt")
-    domain = _SIMILAR
-
-
-greater = Greater()
-
-
-class GreaterEqual(Binary):
-    """Whether x is greater than y or equal to it."""
-
-    ufunc = "greater_equal"
-    c = "({0} >= {1})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("greater_equal", torch="ge")
-    domain = _SIMILAR
-
-
-greater_equal = GreaterEqual()
-
-
-class Isnan(Unary):
-    """Whether x is not a number."""
-
-    ufunc = "isnan"
-    c = "({0} != {0})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("isnan", tensorflow="math.is_nan")
-
-
-isnan = Isnan()
-
-
-class Isinf(Unary):
-    """Whether x is infinite."""
-
-    ufunc = "isinf"
-    c = "isinf({0})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("isinf", tensorflow="math.is_inf")
-
-
-isinf = Isinf()
-
-
-class Isfinite(Unary):
-    """Whether x is a number, and finite."""
-
-    ufunc = "isfinite"
-    c = "isfinite({0})"
-    result = "bool"
-    no_gradient = _COMPARED
-    references = _names("isfinite", tensorflow="math.is_finite")
-
-
-isfinite = Isfinite()
-
-
-class LogicalAnd(Binary):
-    """Whether x and y are both true (not zero)."""
-
-    ufunc = "logical_and"
-    c = "({0} && {1})"
-    result = "bool"
-    no_gradient = _LOGIC
-    references = _names("logical_and")
-    domain = (booleans, booleans)
-
-
-logical_and = LogicalAnd()
-
-
-class LogicalOr(Binary):
-    """Whether x or y is true (not zero)."""
-
-    ufunc = "logical_or"
-    c = "({0} || {1})"
-    result = "bool"
-    no_gradient = _LOGIC
-    references = _names("logical_or")
-    domain = (booleans, booleans)
-
-
-logical_or = LogicalOr()
-
-
-class LogicalXor(Binary):
-    """Whether just one of x and y is true (not zero)."""
-
-    ufunc = "logical_xor"
-    c = "(!{0} != !{1})"
-    result = "bool"
-    no_gradient = _LOGIC
-    references = _names("logical_xor")
-    domain = (booleans, booleans)
-
-
-logical_xor = LogicalXor()
-
-
-class LogicalNot(Unary):
-    """Whether x is false (zero)."""
-
-    ufunc = "logical_not"
-    c = "(!{0})"
-    result = "bool"
-    no_gradient = _LOGIC
-    references = _names("logical_not")
-    domain = booleans
-
-
-logical_not = LogicalNot()
-
-
-class BitwiseAnd(Binary):
-    """The bits that x and y both have."""
-
-    ufunc = "bitwise_and"
-    c = "({0} & {1})"
-    accepts = "biu"
-    no_gradient = _BITS
-    references = _names("bitwise_and", tensorflow="bitwise.bitwise_and")
-    domain = (integers(-9, 9), integers(-9, 9))
-
-
-bitwise_and = BitwiseAnd()
-
-
-class BitwiseOr(Binary):
-    """The bits that x or y has."""
-
-    ufunc = "bitwise_or"
-    c = "({0} | {1})"
-    accepts = "biu"
-    no_gradient = _BITS
-    references = _names("bitwise_or", tensorflow="bitwise.bitwise_or")
-    domain = (integers(-9, 9), integers(-9, 9))
-
-
-bitwise_or = BitwiseOr()
-
-
-class BitwiseXor(Binary):
-    """The bits that just one of x and y has."""
-
-    ufunc = "bitwise_xor"
-    c = "({0} ^ {1})"
-    accepts = "biu"
-    no_gradient = _BITS
-    references = _names("bitwise_xor", tensorflow="bitwise.bitwise_xor")
-    domain = (integers(-9, 9), integers(-9, 9))
-
-
-bitwise_xor = BitwiseXor()
-
-
-class BitwiseInvert(Unary):
-    """Every bit of x turned; of booleans, not x."""
-
-    ufunc = "invert"
-    c = "(~{0})"
-    accepts = "biu"
-    no_gradient = _BITS
-    references = {"tensorflow": "bitwise.invert", "torch": "bitwise_not", "jax": "numpy.invert"}
-    domain = integers(-9, 9)
-
-
-bitwise_invert = BitwiseInvert()
-
-
-class BitwiseLeftShift(Binary):
-    """x with its bits moved up by y places."""
-
-    ufunc = "left_shift"
-    c = "({0} << {1})"
-    accepts = "iu"
-    no_gradient = _BITS
-    references = {
-        "tensorflow": "bitwise.left_shift",
-        "torch": "bitwise_left_shift",
-        "jax": "numpy.left_shift",
-    }
-    domain = (integers(0, 9), integers(0, 9))
-
-
-bitwise_left_shift = BitwiseLeftShift()
-
-
-class BitwiseRightShift(Binary):
-    """x with its bits moved down by y places; the sign stays."""
-
-    ufunc = "right_shift"
-    c = "({0} >> {1})"
-    accepts = "iu"
-    no_gradient = _BITS
-    references = {
-        "tensorflow": "bitwise.right_shift",
-        "torch": "bitwise_right_shift",
-        "jax": "numpy.right_shift",
-    }
-    domain = (integers(-99, 99), integers(0, 9))
-
-
-bitwise_right_shift = BitwiseRightShift()
 
 
 # What is neither a ufunc nor arithmetic
@@ -1010,7 +722,7 @@ class Erf(Unary):
     c = "erf({0})"
     result = "float"
     gradients = (lambda g, out, x: g * (exp(-x * x) * (2 / math.sqrt(math.pi))),)
-    references = _names("erf", torch="special.erf")
+    references = named_alike("erf", torch="special.erf")
     references["jax"] = "lax.erf"
 
     # Numerator and denominator, highest power first; the second pair gives erfc(y) exp(y * y).

@@ -19,7 +19,8 @@ from ..errors import ArgumentError, DtypeError, OutOfRangeError
 from ..op import Aval, Example, Op, Shape, apply, example
 from ..tensors import Tensor, TensorLike
 from .creation import ones_like, zeros_like
-from .elementwise import astype, equal, greater, where
+from .elementwise import astype, where
+from .logic import equal, greater
 
 Template = tuple[Any, ...]
 

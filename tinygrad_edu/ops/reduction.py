@@ -30,7 +30,8 @@ from ..op import (
     unary,
 )
 from ..tensors import Tensor, TensorLike
-from .elementwise import astype, equal, exp, isfinite, log, sqrt, square, stop_gradient, where
+from .elementwise import astype, exp, log, sqrt, square, stop_gradient, where
+from .logic import equal, isfinite
 from .movement import concat, moveaxis, reshape, stack
 
 
