@@ -196,8 +196,10 @@ a vjp method, or no_gradient = "why there is none"
         if not self.elementwise:
             return False
         shape = made.outputs.shape
-        arrays = [x._data for x in made.inputs if isinstance(x, Tensor)]
-        return all([array.shape == shape for array in arrays])
+        for x in made.inputs:
+            if isinstance(x, Tensor) and x._data.shape != shape:
+                return False
+        return True
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         """Our error for what the array library refused: the rule's own if it has one."""
@@ -431,7 +433,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     Every `x + y` takes this path, so nothing is done here that is not needed.
     """
     kind, other = x.__class__, y.__class__
-    if kind is other and issubclass(kind, Tensor):
+    if kind is other and (kind is Tensor or issubclass(kind, Tensor)):
         a, b, device, left, right = x._data, y._data, x._device, x._record, y._record
         dtype = a.dtype
         if dtype is not b.dtype or device is not y._device:

@@ -308,7 +308,8 @@ class GradientTape:
         """
         if self._spent:
             raise self._used_up("walked")
-        targets = [differentiable(t, "GradientTape.gradient") for t in tree.leaves(target)]
+        ends = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
+        targets = [differentiable(end, "GradientTape.gradient") for end in ends]
         leaves, structure = tree.flatten(sources)
         nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
         given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
@@ -335,7 +336,10 @@ class GradientTape:
 
     def _alone(self) -> bool:
         """Whether no other tape follows anything that is recorded here."""
-        return all([len(made.tapes) == 1 for made in self._records])
+        for made in self._records:
+            if len(made.tapes) > 1:
+                return False
+        return True
 
     def _used_up(self, how: str) -> GradientError:
         return GradientError(
@@ -464,9 +468,12 @@ def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
 def free(records: Iterable[Record], number: int) -> None:
     """Free the records that only this tape, and tapes that are gone, have followed. What is freed
     has no parents, not even none: who walks over it gets an error."""
-    others = _live - {number}
+    others, tapes, alone = _live - {number}, None, False
     for made in records:
-        if len(made.tapes) == 1 or others.isdisjoint(made.tapes):
+        if made.tapes is not tapes:  # most records share one tuple
+            tapes = made.tapes
+            alone = others.isdisjoint(tapes)
+        if alone:
             made.inputs = made.outputs = made.parents = None  # type: ignore[assignment]
 
 

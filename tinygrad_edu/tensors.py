@@ -544,7 +544,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
     """
     dtype = held._data.dtype
     if isinstance(value, Operators):
-        given = value.value
+        given = value if isinstance(value, Tensor) else value.value
         if given._device is not held._device:
             raise DeviceError(
                 f"{where}: what it goes into is on device {held.device.name!r} and the value on "

@@ -13,7 +13,6 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -47,26 +46,33 @@ class Structure(NamedTuple):
     data: Any  # what rebuilds the container: a dict's keys
     children: tuple[Structure, ...]
     size: int  # the number of leaves
+    flat: bool  # whether the children are just leaves
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """The structure around `leaves`, one for each leaf it was flattened from."""
         if len(leaves) != self.size:
             raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.size}")
+        if self.flat:
+            return _unflatten_of(self.kind)(self.data, list(leaves))
         return self._build(iter(leaves))
 
     def _build(self, leaves: Iterator[Any]) -> Any:
         if self.kind is _LEAF:
             return next(leaves)
-        container = _CONTAINERS[self.kind]
-        assert container is not None
-        if self.size == len(self.children) and all([child is _ONE_LEAF for child in self.children]):
-            return container[1](self.data, list(itertools.islice(leaves, self.size)))
-        return container[1](self.data, [child._build(leaves) for child in self.children])
+        return _unflatten_of(self.kind)(
+            self.data, [child._build(leaves) for child in self.children]
+        )
+
+
+def _unflatten_of(kind: type) -> Unflatten:
+    container = _CONTAINERS[kind]
+    assert container is not None
+    return container[1]
 
 
 # A named tuple's own constructor takes three times as long.
 _structure: Any = functools.partial(tuple.__new__, Structure)
-_ONE_LEAF = Structure(_LEAF, None, (), 1)
+_ONE_LEAF = Structure(_LEAF, None, (), 1, False)
 
 
 def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
@@ -92,14 +98,15 @@ def _visit(node: Any, leaves: list[Any]) -> Structure:
         return _ONE_LEAF
     before = len(leaves)
     children, data = container[0](node)
-    inner = []
+    inner, flat = [], True
     for child in children:
         if _CONTAINERS.get(type(child), _UNKNOWN) is None:  # most children are leaves
             leaves.append(child)
             inner.append(_ONE_LEAF)
         else:
             inner.append(_visit(child, leaves))
-    return _structure((type(node), data, tuple(inner), len(leaves) - before))
+            flat = flat and inner[-1] is _ONE_LEAF
+    return _structure((type(node), data, tuple(inner), len(leaves) - before, flat))
 
 
 def _container(kind: type) -> tuple[Flatten, Unflatten] | None:
