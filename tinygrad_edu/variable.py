@@ -67,20 +67,22 @@ class Variable(Operators):
         Raises ShapeError for another shape, DtypeError for a dtype that would lose something
         (a float for an integer Variable, a wider float for a narrower one).
         """
-        return self._replace(fitting(value, self._tensor, "Variable.assign")._data, "assign")
+        return self._replace(
+            fitting(value, self._tensor, "Variable.assign")._data, "Variable.assign"
+        )
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        return self._step(ops.add, delta, "assign_add")
+        return self._step(ops.add, delta, "Variable.assign_add")
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from the value; `delta` broadcasts to its shape. Raises as `assign` does."""
-        return self._step(ops.subtract, delta, "assign_sub")
+        return self._step(ops.subtract, delta, "Variable.assign_sub")
 
     def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
         """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
         held = self._tensor
-        given = fitting(delta, held, f"Variable.{how}")
+        given = fitting(delta, held, how)
         try:
             data = held._device.kernels[op](held._data, given._data)
         except Exception as error:
@@ -99,7 +101,7 @@ class Variable(Operators):
         held = self._tensor
         if data.shape != held._data.shape:
             raise ShapeError(
-                f"Variable.{how}: a value of shape {tuple(data.shape)} does not fit a Variable of "
+                f"{how}: a value of shape {tuple(data.shape)} does not fit a Variable of "
                 f"shape {self.shape}"
             )
         self._tensor = wrap(Tensor, data, held._device, self._leaf)
@@ -145,17 +147,17 @@ class VariablePart(Operators):
     def assign(self, value: TensorLike) -> Variable:
         """Replace this part; `value` broadcasts to its shape. Returns the whole Variable."""
         given = fitting(value, self._tensor, "Variable.assign")
-        return self._change("set", "assign", given)
+        return self._change("set", "Variable.assign", given)
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to this part."""
         given = fitting(delta, self._tensor, "Variable.assign_add")
-        return self._change("add", "assign_add", given)
+        return self._change("add", "Variable.assign_add", given)
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from this part."""
         given = fitting(delta, self._tensor, "Variable.assign_sub")
-        return self._change("add", "assign_sub", -given)
+        return self._change("add", "Variable.assign_sub", -given)
 
     def _change(self, how: str, method: str, given: Tensor) -> Variable:
         variable = self._variable

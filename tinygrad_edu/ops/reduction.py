@@ -67,7 +67,7 @@ class Reduction(Op, abstract=True):
     )
 
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
         axes = normalize_axes(self.name, axis, x._data.ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
 
