@@ -9,7 +9,7 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import ShapeError
 from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes, example
-from ..tensors import Tensor, TensorLike
+from ..tensors import Operators, Tensor, TensorLike
 from .movement import matrix_transpose, reshape
 
 
@@ -43,7 +43,9 @@ class Matmul(Op):
     )
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        if isinstance(x, Operators) and isinstance(y, Operators):
+            x, y = x.value, y.value
+        else:
             x, y = tensors.as_tensors(x, y)
         if x._data.ndim > 1 and y._data.ndim > 1:
             return binary(self, x, y)

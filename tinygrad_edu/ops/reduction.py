@@ -146,7 +146,7 @@ class Mean(_Accumulation):
 
     function, ufunc = "sum", "add"
     gradients = (
-        lambda g, out, x, axis, keepdims: _beside(g / _count(x._data.shape, axis), x, axis),
+        lambda g, out, x, axis, keepdims: _beside(g / _count(x._data, out._data), x, axis),
     )
     references = _names("mean", "reduce_mean")
 
@@ -161,11 +161,13 @@ class Mean(_Accumulation):
         total = self.total(xp)
 
         def compute(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-            dtype, count = x.dtype, _count(x.shape, axis)
+            dtype = x.dtype
             if dtype.itemsize > 2:
-                return total(x, axis, dtype, None, keepdims) / count
+                found = total(x, axis, dtype, None, keepdims)
+                return found / _count(x, found)
             # A sum of halves may be too large for one where their mean is not.
-            return (total(x, axis, dtypes.float32, None, keepdims) / count).astype(dtype)
+            found = total(x, axis, dtypes.float32, None, keepdims)
+            return (found / _count(x, found)).astype(dtype)
 
         return compute
 
@@ -338,7 +340,7 @@ def var(
     axes = normalize_axes("var", axis, x.ndim)
     squares = square(wide - mean(wide, axis=axes, keepdims=True))
     total = sum(squares, axis=axes, keepdims=keepdims)
-    return astype(total / (_count(x.shape, axes) - correction), dtype)
+    return astype(total / (_count(x._data, total._data) - correction), dtype)
 
 
 def std(
@@ -377,8 +379,6 @@ def as_float(x: TensorLike) -> Tensor:
     return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
 
 
-def _count(shape: Shape, axes: Sequence[int]) -> float:
-    count = 1.0
-    for axis in axes:
-        count *= shape[axis]
-    return count
+def _count(x: Array, reduced: Array) -> float:
+    """How many elements of x went into each of `reduced`."""
+    return float(x.size / (reduced.size or 1))
