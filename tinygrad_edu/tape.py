@@ -436,7 +436,7 @@ def _collect(pending: dict[Node | None, Any], node: Node | None, x: Any, cotange
     pending[node] = pending[node] + cotangent if node in pending else cotangent
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _is_narrow(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array of shape `given` broadcasts to `shape`."""
     axes = zip(given[::-1], shape[::-1], strict=False)

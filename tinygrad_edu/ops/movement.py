@@ -220,7 +220,7 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
     return unary(permute_dims, x, {"axes": _last_two_exchanged(x._data.ndim)})
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _last_two_exchanged(ndim: int) -> tuple[int, ...]:
     return (*range(ndim - 2), ndim - 1, ndim - 2)
 
@@ -322,7 +322,7 @@ def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
     return found if found._data.shape == shape else reshape(found, shape)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _broadcast_axes(shape: Shape, narrow: Shape) -> tuple[int, ...]:
     """The axes along which an array of shape `narrow` is repeated when broadcast to `shape`."""
     extra = len(shape) - len(narrow)
