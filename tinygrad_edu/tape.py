@@ -379,21 +379,17 @@ def walk_back(
                 f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
                 "keep it there with retain_graph=True or a persistent tape"
             )
-        for node in made.parents:
-            if node in wanted:
-                wanted.add(made)
-                useful.append(made)
-                break
+        if not wanted.isdisjoint(made.parents):
+            wanted.add(made)
+            useful.append(made)
     pending: dict[Node | None, Any] = {}
     for target, start in zip(targets, cotangents, strict=True):
         node = target._record
         pending[node] = pending[node] + start if node in pending else start
     for made in reversed(useful):
-        cotangent = pending.get(made)
+        cotangent = pending.get(made) if made in asked else pending.pop(made, None)
         if cotangent is None:
             continue
-        if made not in asked:
-            del pending[made]
         op, parents, inputs, params = made.op, made.parents, made.inputs, made.params
         if op.gradients is None:
             needed = [node in wanted for node in parents]
