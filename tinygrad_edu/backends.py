@@ -67,9 +67,10 @@ class Device:
         """A NumPy array for one operation on this device, without a copy where that is safe."""
         return self.from_numpy(array)
 
-    def wrap(self, value: Any) -> Array:
-        """What a kernel returned as this device's array: NumPy gives scalars for 0-d results."""
-        return self.xp.asarray(value)
+    @cached_property
+    def wrap(self) -> Callable[[Any], Array]:
+        """Makes what a kernel returned this device's array: NumPy gives scalars for 0-d results."""
+        return self.xp.asarray
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """This device's array as a NumPy array: a view where it can be one."""

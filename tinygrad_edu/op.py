@@ -447,8 +447,12 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         b, device, left, right = y._data, y._device, None, y._record
         dtype = b.dtype
         a = _numbers[x] if dtype is _float32 and device is backends.numpy else x
+    elif kind is Variable:
+        return binary(op, x._tensor, y)
+    elif other is Variable:
+        return binary(op, x, y._tensor)
     else:
-        return _binary_of_values(op, x, y)
+        return apply(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
         return apply(op, x, y)
     try:
@@ -481,13 +485,6 @@ class _Numbers(dict[float, Any]):
 
 
 _numbers = _Numbers()
-
-
-def _binary_of_values(op: Op, x: Any, y: Any) -> Tensor:
-    """`binary`, once Variables have given their values; `apply` for everything else."""
-    left = x.value if isinstance(x, Operators) else x
-    right = y.value if isinstance(y, Operators) else y
-    return apply(op, x, y) if left is x and right is y else binary(op, left, right)
 
 
 def alike(operands: Sequence[Any]) -> bool:
@@ -626,4 +623,6 @@ def aval(x: Any) -> Any:
     return Aval(tuple(x._data.shape), x._data.dtype) if isinstance(x, Tensor) else x
 
 
-from . import ops  # noqa: E402  the operations, which need this module to be defined
+# These modules need this one when they are imported.
+from . import ops  # noqa: E402
+from .variable import Variable  # noqa: E402

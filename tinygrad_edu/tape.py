@@ -162,6 +162,7 @@ _PAUSED = Recording(False, (), ())
 _current: ContextVar[Recording] = ContextVar("tinygrad_edu.recording", default=_NO_TAPES)
 
 _frame = sys._getframe
+_new: Any = object.__new__
 _next_sequence = itertools.count().__next__
 _next_number = itertools.count(ALWAYS + 1).__next__
 _live = {ALWAYS}  # the numbers of tapes that may still be walked
@@ -308,16 +309,17 @@ class GradientTape:
         """
         if self._spent:
             raise self._used_up("walked")
-        ends = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
-        targets = [differentiable(end, "GradientTape.gradient") for end in ends]
-        leaves, structure = tree.flatten(sources)
-        nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
+        targets = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
         given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
         if len(given) != len(targets):
             raise GradientError(
                 f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
             )
-        starts = [seed(t, g, "GradientTape.gradient") for t, g in zip(targets, given, strict=True)]
+        pending: dict[Node | None, Any] = {}
+        for end, cotangent in zip(targets, given, strict=True):
+            seed(pending, end, cotangent, "GradientTape.gradient")
+        leaves, structure = tree.flatten(sources)
+        nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
         before = _current.get()
         others = before.closed(self)
         if others.tapes or output_gradients is not None or not self._alone():
@@ -325,7 +327,7 @@ class GradientTape:
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
         try:
-            found = walk_back(self._records, targets, starts, nodes)
+            found = walk_back(self._records, pending, nodes)
         finally:
             _current.set(before if self.persistent else others)
         if not self.persistent:
@@ -361,8 +363,7 @@ class GradientTape:
 
 def walk_back(
     records: Sequence[Record],
-    targets: Sequence[Tensor],
-    cotangents: Sequence[Tensor],
+    pending: dict[Node | None, Any],
     sources: Sequence[Node | None],
 ) -> list[Tensor | None]:
     """The cotangent of each source, given that of each target: reverse-mode differentiation.
@@ -370,22 +371,20 @@ def walk_back(
     `records` stand in the order in which they were made. The first loop finds what depends on a
     source; the second goes back over just that, each record once.
     """
-    asked = {source for source in sources if source is not None}
-    wanted: set[Node | None] = {*asked}
+    asked = set(sources)
+    asked.discard(None)
+    wanted: set[Node | None] = set(asked)
     useful: list[Record] = []
     for made in records:
-        if made.parents is None:
+        parents = made.parents
+        if parents is None:
             raise GradientError(
                 f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
                 "keep it there with retain_graph=True or a persistent tape"
             )
-        if not wanted.isdisjoint(made.parents):
+        if not wanted.isdisjoint(parents):
             wanted.add(made)
             useful.append(made)
-    pending: dict[Node | None, Any] = {}
-    for target, start in zip(targets, cotangents, strict=True):
-        node = target._record
-        pending[node] = pending[node] + start if node in pending else start
     for made in reversed(useful):
         cotangent = pending.get(made) if made in asked else pending.pop(made, None)
         if cotangent is None:
@@ -396,40 +395,44 @@ def walk_back(
             found = op.pull_back(made, needed, cotangent)
             for node, x, gradient in zip(parents, inputs, found, strict=True):
                 if gradient is not None and node in wanted:
-                    _collect(pending, node, x, gradient)
+                    gradient = gradient if x is None else _fitted(gradient, node, x)
+                    pending[node] = pending[node] + gradient if node in pending else gradient
             continue
         outputs = made.outputs
         if cotangent._data.shape != outputs.shape and not op.keeps_narrow(made):
             cotangent = ops.broadcast_to(cotangent, outputs.shape)
-        out = tensors.wrap(cotangent.__class__, outputs, cotangent._device, made)
+        out = _new(cotangent.__class__)  # `wrap`, written out: every record passes here
+        out._data = outputs
+        out._device = cotangent._device
+        out._record = made
         for node, x, rule in zip(parents, inputs, op.gradients):  # noqa: B905  checked at definition
             if node in wanted and rule is not None:
                 gradient = rule(cotangent, out, *inputs, **params)
                 if gradient is not None:
-                    _collect(pending, node, x, gradient)
+                    given, like = gradient._data, x._data
+                    if given.dtype is not like.dtype or given.shape != like.shape:
+                        gradient = _fitted(gradient, node, x)
+                    pending[node] = pending[node] + gradient if node in pending else gradient
     pending[None] = None  # where nothing connects
     return [
-        _whole(pending.get(source), source) if isinstance(source, Record) else pending.get(source)
+        _whole(pending.get(source), source) if source.__class__ is Record else pending.get(source)
         for source in sources
     ]
 
 
-def _collect(pending: dict[Node | None, Any], node: Node | None, x: Any, cotangent: Any) -> None:
-    """Add what an operation's rule gave for its input `x`, in the shape and dtype of `x`.
+def _fitted(cotangent: Tensor, node: Node | None, x: Tensor) -> Tensor:
+    """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
 
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
-    if x is not None:
-        given, like = cotangent._data, x._data
-        if given.shape != like.shape:
-            if not _is_narrow(given.shape, like.shape):
-                cotangent = ops.sum_to(cotangent, like.shape)
-            elif node.__class__ is Leaf:
-                cotangent = ops.broadcast_to(cotangent, like.shape)
-        if given.dtype is not like.dtype:
-            cotangent = ops.astype(cotangent, like.dtype)
-    pending[node] = pending[node] + cotangent if node in pending else cotangent
+    given, like = cotangent._data, x._data
+    if given.shape != like.shape:
+        if not _is_narrow(given.shape, like.shape):
+            cotangent = ops.sum_to(cotangent, like.shape)
+        elif node.__class__ is Leaf:
+            cotangent = ops.broadcast_to(cotangent, like.shape)
+    return cotangent if given.dtype is like.dtype else ops.astype(cotangent, like.dtype)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -492,7 +495,8 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
             f"backward: a tensor of shape {target.shape} is not a scalar: call it on a mean() or "
             "sum(), or give backward(gradient) a cotangent of this shape"
         )
-    cotangent = seed(target, gradient, "backward")
+    pending: dict[Node | None, Any] = {}
+    seed(pending, target, gradient, "backward")
     before = _current.get()
     _current.set(
         Recording(create_graph, before.tapes, before.explicit)
@@ -500,7 +504,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         else _PAUSED
     )
     try:
-        found = walk_back(records, [target], [cotangent], leaves)
+        found = walk_back(records, pending, leaves)
         sums = [
             new if leaf.grad is None or new is None else leaf.grad + new
             for leaf, new in zip(leaves, found, strict=True)
@@ -560,19 +564,23 @@ def differentiable(value: Any, where: str) -> Tensor:
     return found
 
 
-def seed(target: Tensor, cotangent: Any, where: str) -> Tensor:
-    """The cotangent that a walk back starts from: ones unless given."""
-    data, device = target._data, target._device
+def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
+    """Add the cotangent that a walk back from a target starts from: ones unless given."""
+    target = differentiable(end, where)
+    node = target._record
     if cotangent is None:
+        data, device = target._data, target._device
         one = np.ones(data.shape, data.dtype) if data.shape else np.array(1, data.dtype)
-        return tensors.wrap(target.__class__, device.adopt(one), device, None)
-    cotangent = tensors.as_tensor(cotangent, like=target)
-    if cotangent.shape != target.shape:
-        raise ShapeError(
-            f"{where}: a cotangent of shape {cotangent.shape} does not fit a target of shape "
-            f"{target.shape}"
-        )
-    return ops.astype(cotangent, target.dtype)
+        start = tensors.wrap(target.__class__, device.adopt(one), device, None)
+    else:
+        given = tensors.as_tensor(cotangent, like=target)
+        if given.shape != target.shape:
+            raise ShapeError(
+                f"{where}: a cotangent of shape {given.shape} does not fit a target of shape "
+                f"{target.shape}"
+            )
+        start = ops.astype(given, target.dtype)
+    pending[node] = pending[node] + start if node in pending else start
 
 
 def describe(records: Sequence[Record]) -> Iterator[str]:

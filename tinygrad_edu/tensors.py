@@ -530,8 +530,6 @@ def as_tensors(*xs: Any) -> list[Tensor]:
     """Several values as Tensors, those that are none yet on the device of those that are."""
     found = [x.value if isinstance(x, Operators) else x for x in xs]
     given = [x for x in found if isinstance(x, Tensor)]
-    if len(given) == len(found):
-        return given
     like = given[0] if given else None
     return [x if isinstance(x, Tensor) else as_tensor(x, like=like) for x in found]
 

@@ -8,9 +8,9 @@ from typing import Any
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import ShapeError
-from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes, example
+from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes, example, unary
 from ..tensors import Operators, Tensor, TensorLike
-from .movement import matrix_transpose, reshape
+from .movement import permute_dims, reshape, swapped
 
 
 class Matmul(Op):
@@ -21,8 +21,8 @@ class Matmul(Op):
     """
 
     gradients = (
-        lambda g, out, x, y: binary(matmul, g, matrix_transpose(y)),
-        lambda g, out, x, y: binary(matmul, matrix_transpose(x), g),
+        lambda g, out, x, y: binary(matmul, g, unary(permute_dims, y, swapped(y._data.ndim))),
+        lambda g, out, x, y: binary(matmul, unary(permute_dims, x, swapped(x._data.ndim)), g),
     )
     references = {
         "tensorflow": "experimental.numpy.matmul",

@@ -251,7 +251,7 @@ class Square(Unary):
     ufunc = "square"
     c = "({0} * {0})"
     accepts = "iuf"
-    gradients = (lambda g, out, x: g * (x + x),)
+    gradients = (lambda g, out, x: g * 2.0 * x,)
     references = named_alike("square")
 
 

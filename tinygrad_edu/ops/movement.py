@@ -217,12 +217,13 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
     x = tensors.as_tensor(x)
     if x._data.ndim < 2:
         raise ShapeError(f"matrix_transpose: shape {x.shape} has no two axes to exchange")
-    return unary(permute_dims, x, {"axes": _last_two_exchanged(x._data.ndim)})
+    return unary(permute_dims, x, swapped(x._data.ndim))
 
 
 @functools.lru_cache(maxsize=4096)
-def _last_two_exchanged(ndim: int) -> tuple[int, ...]:
-    return (*range(ndim - 2), ndim - 1, ndim - 2)
+def swapped(ndim: int) -> dict[str, Any]:
+    """The parameters of `permute_dims` that exchange the last two axes."""
+    return {"axes": (*range(ndim - 2), ndim - 1, ndim - 2)}
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None, /) -> Tensor:
@@ -317,17 +318,18 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
 def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
     """x summed over the axes along which `shape` would be broadcast to it: the transpose of
     broadcasting."""
-    axes = _broadcast_axes(tuple(x._data.shape), shape)
-    found = unary(reduction.sum, x, {"axis": axes, "keepdims": False}) if axes else x
+    params = _sum_along_broadcast(x._data.shape, shape)
+    found = unary(reduction.sum, x, params) if params["axis"] else x
     return found if found._data.shape == shape else reshape(found, shape)
 
 
 @functools.lru_cache(maxsize=4096)
-def _broadcast_axes(shape: Shape, narrow: Shape) -> tuple[int, ...]:
-    """The axes along which an array of shape `narrow` is repeated when broadcast to `shape`."""
+def _sum_along_broadcast(shape: Shape, narrow: Shape) -> dict[str, Any]:
+    """The parameters of the sum along the axes on which an array of shape `narrow` is repeated
+    when it is broadcast to `shape`."""
     extra = len(shape) - len(narrow)
     repeated = [i + extra for i, s in enumerate(narrow) if s == 1 and shape[i + extra] != 1]
-    return (*range(extra), *repeated)
+    return {"axis": (*range(extra), *repeated), "keepdims": False}
 
 
 def to_device(x: TensorLike, device: str | Device, /) -> Tensor:

@@ -68,7 +68,8 @@ class Reduction(Op, abstract=True):
 
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
-        axes = normalize_axes(self.name, axis, x._data.ndim)
+        ndim = x._data.ndim
+        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
