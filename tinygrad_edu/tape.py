@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -447,21 +448,28 @@ def _whole(cotangent: Tensor | None, source: Record) -> Tensor | None:
     return None if cotangent is None else ops.broadcast_to(cotangent, source.outputs.shape)
 
 
+_in_order = operator.attrgetter("sequence")
+
+
 def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
     """What the tape of this number holds behind `target`: records in order, and leaves."""
-    records: set[Record] = set()
-    leaves: dict[Leaf, None] = {}
+    seen: set[Node] = set()
+    records: list[Record] = []
+    leaves: list[Leaf] = []
     stack: list[Node | None] = [target]
     while stack:
         node = stack.pop()
-        if node is None or node in records or number not in node.tapes:
+        if node is None or node in seen:
             continue
-        if isinstance(node, Leaf):
-            leaves[node] = None
-            continue
-        records.add(node)
-        stack.extend(node.parents or ())
-    return sorted(records, key=lambda made: made.sequence), list(leaves)
+        seen.add(node)
+        if number in node.tapes:
+            if isinstance(node, Record):
+                records.append(node)
+                stack.extend(node.parents or ())
+            else:
+                leaves.append(node)
+    records.sort(key=_in_order)
+    return records, leaves
 
 
 def free(records: Iterable[Record], number: int) -> None:

@@ -498,8 +498,9 @@ def tensor(
     """
     where = backends.find(device) if device is not None else None
     if isinstance(data, Operators):
-        where = where or data.device
-        array = data.numpy()
+        given = data.value
+        where = where or given._device
+        array = given._device.to_numpy(given._data)
         array = array if dtype is None else cast(array, dtypes.as_dtype(dtype))
     else:
         array = to_array(data, None if dtype is None else dtypes.as_dtype(dtype))

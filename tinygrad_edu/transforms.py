@@ -61,18 +61,19 @@ def value_and_grad(
 
     @functools.wraps(function)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        chosen = [_argument(args, number) for number in numbers]
+        leaves, structure = tree.flatten([_argument(args, number) for number in numbers])
         with tape.GradientTape() as recording:
-            followed = tree.map(functools.partial(_followed, recording), chosen)
+            followed = [_followed(recording, x) for x in leaves]
             inner = list(args)
-            for number, argument in zip(numbers, followed, strict=True):
+            for number, argument in zip(numbers, structure.unflatten(followed), strict=True):
                 inner[number] = argument
             result = function(*inner, **kwargs)
         value, aux = _pair(result) if has_aux else (result, None)
         value = _scalar(value)
-        leaves, structure = tree.flatten(followed)
-        found = recording.gradient(value, leaves)
-        filled = [ops.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)]
+        found = recording.gradient(value, followed)
+        filled = [
+            ops.zeros_like(x) if g is None else g for x, g in zip(followed, found, strict=True)
+        ]
         gradients = structure.unflatten(filled)
         return (
             (value, aux) if has_aux else value,
@@ -96,7 +97,11 @@ def _followed(recording: tape.GradientTape, x: Any) -> Tensor:
 
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
-    value = ops.identity(tensors.as_tensor(x))
+    value = tensors.as_tensor(x)
+    if value._record is None:
+        value = tensors.wrap(type(value), value._data, value._device, None)
+    else:
+        value = ops.identity(value)
     recording.watch(value)
     return value
 
