@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import Domain, Elementwise, Op, real
+from tinygrad_edu.op import Domain, Elementwise, Op
 
 from .calls import FORMS, REFERENCES, Call
-from .composites import COMPOSITE_KINKS, COMPOSITES, NOT_COMPARED
+from .composites import COMPOSITES, NOT_COMPARED
 
 # Shapes that broadcast, for operations of up to three arguments; 0-d, empty, of high rank.
 BROADCASTS = (
@@ -109,8 +109,8 @@ def _fits(op: Op, shape: tuple[int, ...], axis: Any) -> bool:
 
 def composites() -> Iterator[Subject]:
     """The functions made of operations, from their table."""
-    for name, (function, references, calls) in COMPOSITES.items():
-        yield Subject(name, function, references, real(-3, 3), calls, COMPOSITE_KINKS.get(name, ()))
+    for name, row in COMPOSITES.items():
+        yield Subject(name, row.function, row.references, row.domain, row.calls, row.kinks)
 
 
 SUBJECTS: dict[str, Subject] = {

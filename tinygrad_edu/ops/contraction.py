@@ -12,6 +12,10 @@ from ..op import Aval, Op, Shape, apply, binary, broadcast_shapes, example, unar
 from ..tensors import Operators, Tensor, TensorLike
 from .movement import permute_dims, reshape, swapped
 
+__all__ = [
+    "matmul",
+]
+
 
 class Matmul(Op):
     """The product of matrices, for each pair of them along the axes in front.

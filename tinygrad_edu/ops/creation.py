@@ -17,6 +17,18 @@ from ..dtypes import DTypeLike
 from ..errors import ArgumentError, DtypeError
 from ..tensors import Tensor, TensorLike
 
+__all__ = [
+    "arange",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
+
 Size = int | Sequence[int]
 Place = str | Device | None
 

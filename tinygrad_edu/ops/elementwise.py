@@ -31,6 +31,52 @@ from ..op import (
 from ..tensors import Tensor, TensorLike
 from .logic import equal, greater, logical_and
 
+__all__ = [
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "astype",
+    "atan",
+    "atan2",
+    "atanh",
+    "ceil",
+    "cos",
+    "cosh",
+    "divide",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "identity",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "remainder",
+    "round",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "subtract",
+    "tan",
+    "tanh",
+    "trunc",
+    "where",
+]
+
 _ANY = real(-3, 3)
 _POSITIVE = real(0.2, 4)
 _NOT_ZERO = real(-3, 3, away=(0,))

@@ -22,6 +22,11 @@ from .creation import ones_like, zeros_like
 from .elementwise import astype, where
 from .logic import equal, greater
 
+__all__ = [
+    "getitem",
+    "scatter",
+]
+
 Template = tuple[Any, ...]
 
 

@@ -4,6 +4,28 @@ from __future__ import annotations
 
 from ..op import Binary, Unary, booleans, integers, named_alike, real
 
+__all__ = [
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "equal",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+]
+
 _COMPARED = "a comparison has no slope"
 _LOGIC = "logic has no slope"
 _BITS = "bits have no slope"

@@ -19,6 +19,22 @@ from ..errors import ArgumentError, ShapeError
 from ..op import Aval, Op, Shape, apply, broadcast_shapes, example, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 
+__all__ = [
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "matrix_transpose",
+    "moveaxis",
+    "permute_dims",
+    "reshape",
+    "squeeze",
+    "stack",
+    "sum_to",
+    "swapaxes",
+    "to_device",
+    "transpose",
+]
+
 
 def _shape(name: str, shape: int | Sequence[int]) -> Shape:
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)

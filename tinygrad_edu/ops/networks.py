@@ -9,6 +9,13 @@ from ..tensors import Tensor, TensorLike
 from .elementwise import exp, log, square, stop_gradient, where
 from .reduction import as_float, max, mean, sum
 
+__all__ = [
+    "log_softmax",
+    "mean_squared_error",
+    "relu",
+    "softmax",
+]
+
 
 def relu(x: TensorLike, /) -> Tensor:
     """x where it is positive, else 0. The gradient at 0 is 0, as in all three frameworks.

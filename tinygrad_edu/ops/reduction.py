@@ -34,6 +34,21 @@ from .elementwise import astype, exp, log, sqrt, square, stop_gradient, where
 from .logic import equal, isfinite
 from .movement import concat, moveaxis, reshape, stack
 
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
 
 def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
     """The shape with the reduced axes left in place, with size 1."""

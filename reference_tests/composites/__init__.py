@@ -1,0 +1,18 @@
+"""The functions of `edu.ops` that are made of other operations, family by family.
+
+A family states `COMPOSITES`, a Row for each function, and may state `NOT_COMPARED`: the functions
+that have nothing to be compared with, each with the reason.
+"""
+
+from __future__ import annotations
+
+from . import creation, movement, networks, reduction
+from .row import Row
+
+FAMILIES = (creation, movement, networks, reduction)
+
+COMPOSITES: dict[str, Row] = {}
+NOT_COMPARED: dict[str, str] = {}
+for _family in FAMILIES:
+    COMPOSITES.update(_family.COMPOSITES)
+    NOT_COMPARED.update(getattr(_family, "NOT_COMPARED", {}))

@@ -1,0 +1,22 @@
+"""Tensors from nothing: not compared with the frameworks, for there is no gradient."""
+
+from __future__ import annotations
+
+from .row import Row
+
+COMPOSITES: dict[str, Row] = {}
+
+NOT_COMPARED = dict.fromkeys(
+    (
+        "arange",
+        "eye",
+        "full",
+        "full_like",
+        "linspace",
+        "ones",
+        "ones_like",
+        "zeros",
+        "zeros_like",
+    ),
+    "makes a Tensor from nothing, so there is no gradient; compared with NumPy",
+)
