@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: train test test-fast lint bench clean
+.PHONY: train test test-fast test-all lint bench mutation-check conformance clean
 
 train: .venv/installed-train
 	$(BIN)/tinygrad-edu train --show
@@ -15,6 +15,10 @@ test: .venv/installed-test lint
 test-fast: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
 
+# Many more drawn samples than `test`; takes an hour or so.
+test-all: .venv/installed-test lint
+	REFERENCE_EXAMPLES=100 $(BIN)/python -m pytest -n auto
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,6 +26,14 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-test
 	$(BIN)/python -m benchmarks
+
+# Every operation and gradient made wrong, one at a time: the reference suite must notice.
+mutation-check: .venv/installed-test
+	$(BIN)/python -W ignore -m reference_tests.mutation
+
+# How close every operation comes to every framework: docs/conformance.md.
+conformance: .venv/installed-test
+	$(BIN)/python -W ignore -m reference_tests.conformance
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

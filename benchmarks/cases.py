@@ -5,8 +5,8 @@ A new benchmark is a new row here and a function that makes its program; nothing
 
 from __future__ import annotations
 
-from benchmarks import classifier, engine_costs
-from benchmarks.plan import Case, Contender, Limit, Probe, Race, Target
+from benchmarks import classifier, engine_costs, operations, random_numbers, windows
+from benchmarks.plan import Case, Contender, Field, Limit, Probe, Race, Standard, Target
 
 OURS = ("ours, tape", "ours, backward", "ours, functional")
 
@@ -96,4 +96,40 @@ CHAIN = Probe(
     needs="tinygrad_edu",
 )
 
-CASES: tuple[Case, ...] = (CLASSIFIER, ADDITION, IMPORT, OPTIONAL, MEMORY, CHAIN)
+OPERATIONS = Field(
+    name="operations",
+    title="Forty operations, forward and backward",
+    note="Eager, float32, one thread; ours through a tape.",
+    contenders=(
+        Contender("ours", operations.ours, "tinygrad_edu"),
+        Contender("PyTorch", operations.torch_eager, "torch"),
+        Contender("HIPS autograd", operations.hips_autograd, "autograd"),
+    ),
+    baseline="ours",
+    standards=(
+        Standard("ours", "PyTorch", "8", 0.7),
+        Standard("ours", "PyTorch", "1,000", 0.7),
+        Standard("ours", "PyTorch", "1,000,000", 1.1, worst=3),
+        Standard("ours", "HIPS autograd", "8", 0.5),
+        Standard("ours", "HIPS autograd", "1,000", 0.5),
+    ),
+)
+
+RANDOM = Probe(
+    name="random",
+    title="Random numbers",
+    note="Processor time, float32; JAX's (all threads together) is for the same numbers.",
+    measure=random_numbers.costs,
+    limits=(
+        Limit("split of a key, µs", 15),
+        Limit("a million 32-bit words, ms", 35),
+        Limit("a million normals, ms", 80),
+    ),
+    needs="tinygrad_edu",
+)
+
+CASES: tuple[Case, ...] = (
+    *(CLASSIFIER, ADDITION, IMPORT, OPTIONAL, MEMORY, CHAIN, OPERATIONS),
+    RANDOM,
+    *windows.RACES,
+)

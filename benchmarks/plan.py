@@ -25,7 +25,7 @@ class Contender:
     """One way to do a job. It gets a process of its own, so it may import and set what it likes."""
 
     name: str
-    make: Callable[[], Program]
+    make: Callable[[], Program | dict[str, Program]]  # of a field, one for each of its jobs
     needs: str = "numpy"
     threads: int | None = 1  # None leaves the library's own default
 
@@ -59,6 +59,30 @@ class Race:
 
 
 @dataclass(frozen=True)
+class Standard:
+    """Over the jobs of a group `of` costs at most so many times what `against` does, in the
+    geometric mean, and in no job more than `worst` times."""
+
+    of: str
+    against: str
+    group: str
+    at_most: float
+    worst: float | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """Contenders that do the same many jobs. A job's name ends with the group that it is of."""
+
+    name: str
+    title: str
+    note: str
+    contenders: tuple[Contender, ...]
+    baseline: str
+    standards: tuple[Standard, ...]
+
+
+@dataclass(frozen=True)
 class Limit:
     """A quantity that a probe measures is at most this."""
 
@@ -78,7 +102,7 @@ class Probe:
     needs: str = "numpy"
 
 
-Case = Race | Probe
+Case = Race | Field | Probe
 
 
 @dataclass(frozen=True)

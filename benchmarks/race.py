@@ -15,7 +15,7 @@ from statistics import median, quantiles
 
 import numpy as np
 
-from benchmarks.plan import Contender, Effort, Kind, Program, Race
+from benchmarks.plan import Contender, Effort, Field, Kind, Program, Race
 from benchmarks.worker import Worker, WorkerError
 
 NOT_INSTALLED = "not installed"
@@ -86,6 +86,55 @@ def fitting_count(worker: Worker, turn_seconds: float) -> int:
     return max(1, round(count * turn_seconds / wall))
 
 
+@dataclass
+class Entry:
+    """One contender's times for one job of a field."""
+
+    seconds: list[float] = field(default_factory=list)
+
+
+def compete(case: Field, effort: Effort) -> tuple[dict[str, dict[str, Entry]], dict[str, str]]:
+    """Time every job of a field: contender, job, times. And what kept a contender from a job."""
+    found: dict[str, dict[str, Entry]] = {contender.name: {} for contender in case.contenders}
+    failures: dict[str, str] = {}
+    workers: dict[str, Worker] = {}
+    try:
+        for contender in case.contenders:
+            if find_spec(contender.needs) is None:
+                failures[contender.name] = NOT_INSTALLED
+            else:
+                workers[contender.name] = Worker(contender.make, contender.threads)
+        shuffle = random.Random(0).shuffle
+        order = list(workers)
+        jobs = {name: worker.ask(list) for name, worker in workers.items()}
+        for job in jobs[case.baseline]:
+            present = [name for name in order if job in jobs[name]]
+            expected = workers[case.baseline].ask(job_result, job)
+            for name in list(present):
+                if not close(workers[name].ask(job_result, job), expected):
+                    failures[f"{name}: {job}"] = f"computes something else than {case.baseline}"
+                    present.remove(name)
+            counts = {name: fitting(workers[name], job, effort.turn_seconds) for name in present}
+            for _ in range(effort.rounds):
+                shuffle(present)
+                for name in present:
+                    wall = workers[name].ask(timed_job, job, counts[name])
+                    entry = found[name].setdefault(job, Entry())
+                    entry.seconds.append(wall / counts[name])
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return found, failures
+
+
+def fitting(worker: Worker, job: str, turn_seconds: float) -> int:
+    """How many repetitions of a job fill a turn."""
+    count = 1
+    while (wall := worker.ask(timed_job, job, count)) < turn_seconds / 2:
+        count *= 2
+    return max(1, round(count * turn_seconds / wall))
+
+
 def paired(of: Lane, against: Lane, kind: Kind) -> list[float]:
     """`of` as so many times `against`, or as so much above it, once a round."""
     rounds = zip(of.seconds, against.seconds, strict=True)
@@ -129,5 +178,22 @@ def agree(result: list[np.ndarray], expected: list[np.ndarray]) -> bool:
         mine.shape == theirs.shape
         and mine.dtype == theirs.dtype
         and np.allclose(mine, theirs, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE)
+        for mine, theirs in zip(result, expected, strict=True)
+    )
+
+
+def job_result(programs: dict[str, Program], job: str) -> list[np.ndarray]:
+    return [np.array(value) for value in programs[job].result()]
+
+
+def timed_job(programs: dict[str, Program], job: str, count: int) -> float:
+    return timed(programs[job], count)[0]
+
+
+def close(result: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+    """Alike to float32's rounding of sums: a thousandth of the largest."""
+    return len(result) == len(expected) and all(
+        mine.shape == theirs.shape
+        and np.allclose(mine, theirs, 1e-3, 1e-3 * float(np.max(np.abs(theirs), initial=1e-3)))
         for mine, theirs in zip(result, expected, strict=True)
     )

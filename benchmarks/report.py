@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 
 from benchmarks.machine import machine, versions
-from benchmarks.plan import Limit, Probe, Race, Target
-from benchmarks.race import NOT_INSTALLED, Lane, compare, middle, paired
+from benchmarks.plan import Field, Limit, Probe, Race, Standard, Target
+from benchmarks.race import NOT_INSTALLED, Entry, Lane, compare, middle, paired
 
 UNITS = {"µs": 1e6, "ms": 1e3}
 
@@ -47,6 +47,57 @@ def race_section(case: Race, lanes: dict[str, Lane]) -> str:
     )
     parts = [f"## {case.title}", f"{case.note} (`{case.name}`)", rows, reasons(lanes), verdicts]
     return "\n\n".join(filter(None, parts))
+
+
+def field_section(case: Field, found: dict[str, dict[str, Entry]], failures: dict[str, str]) -> str:
+    others = [c.name for c in case.contenders if c.name != case.baseline]
+    columns = [f"{case.baseline}, µs", *(f"times {name}" for name in others)]
+    rows = []
+    for job, entry in found[case.baseline].items():
+        ratios = [ratio(entry, found[name].get(job)) for name in others]
+        cells = ["" if r is None else number(r) for r in ratios]
+        rows.append([job, number(median(entry.seconds) * 1e6), *cells])
+    verdicts = [standard_row(standard, found) for standard in case.standards]
+    parts = [
+        f"## {case.title}",
+        f"{case.note} (`{case.name}`)",
+        table(["geometric mean", "measured", "at most", "worst", "at most", "met"], verdicts),
+        "\n".join(f"- {what}: {why}" for what, why in failures.items()),
+        table(["job", *columns], rows),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def ratio(of: Entry, against: Entry | None) -> float | None:
+    """The median over the rounds, in which they took turns."""
+    if against is None:
+        return None
+    pairs = zip(of.seconds, against.seconds, strict=True)
+    return median([mine / theirs for mine, theirs in pairs])
+
+
+def standard_row(standard: Standard, found: dict[str, dict[str, Entry]]) -> list[str]:
+    promise = f"{standard.of} / {standard.against}, {standard.group} elements"
+    limits = [number(standard.at_most), "" if standard.worst is None else number(standard.worst)]
+    ratios = {
+        job: ratio(entry, found[standard.against].get(job))
+        for job, entry in found[standard.of].items()
+        if job.endswith(f", {standard.group}")
+    }
+    known = {job: value for job, value in ratios.items() if value is not None}
+    if not known:
+        return [promise, "not measured", limits[0], "", limits[1], ""]
+    mean = geometric_mean(known.values())
+    worst = max(known, key=lambda job: known[job])
+    well = mean <= standard.at_most and (standard.worst is None or known[worst] <= standard.worst)
+    return [
+        promise,
+        f"{number(mean)} ({len(known)} jobs)",
+        limits[0],
+        f"{number(known[worst])}, {worst.rsplit(', ')[0]}",
+        limits[1],
+        "yes" if well else "**no**",
+    ]
 
 
 def lane_row(lane: Lane, baseline: Lane, scale: float) -> list[str]:

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.op import Shape
+from tinygrad_edu.ops import concat, sort
+
+from . import matrix_references, window_references
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,10 @@ def call(*shapes: Shape, **params: Any) -> Call:
 
 # How to call the operations that do not take arrays in order, then parameters by their names.
 FORMS: dict[str, Callable[..., Any]] = {
+    **matrix_references.FORMS,
     "concat": lambda op, *xs, axis: op(xs, axis=axis),
+    "split_at": lambda op, x, places, axis: concat(op(x, places, axis=axis)[::-1], axis=axis),
+    "searchsorted": lambda op, x1, x2, side: op(sort(x1), x2, side=side),
     **{
         f"scatter_{how}": lambda op, x, values, index: op(x, index, values)
         for how in ("set", "add", "multiply", "min", "max")
@@ -88,6 +94,44 @@ def _tensorflow_scatter(name: str) -> Callable[..., Any]:
 
 
 REFERENCES: dict[str, dict[str, Any]] = {
+    "split_at": {
+        "tensorflow": lambda tf, x, places, axis: tf.concat(
+            tf.split(x, np.diff([0, *places, x.shape[axis]]), axis)[::-1], axis
+        ),
+        "torch": lambda torch, x, places, axis: torch.cat(
+            torch.tensor_split(x, places, axis)[::-1], axis
+        ),
+        "jax": lambda jax, x, places, axis: jax.numpy.concatenate(
+            jax.numpy.split(x, places, axis)[::-1], axis
+        ),
+    },
+    "getitem_transpose": {
+        "tensorflow": lambda tf, x, index, shape: tf.reshape(
+            tf.scatter_nd(
+                _places(shape, index).reshape(-1, 1), tf.reshape(x, [-1]), [math.prod(shape)]
+            ),
+            shape,
+        ),
+        "torch": lambda torch, x, index, shape: (
+            torch.zeros(math.prod(shape), dtype=x.dtype)
+            .index_add(
+                0, torch.from_numpy(np.array(_places(shape, index)).reshape(-1)), x.reshape(-1)
+            )
+            .reshape(shape)
+        ),
+        "jax": lambda jax, x, index, shape: jax.numpy.zeros(shape, x.dtype).at[index].add(x),
+    },
+    **matrix_references.REFERENCES,
+    **window_references.REFERENCES,
+    "searchsorted": {
+        "tensorflow": lambda tf, x1, x2, side: tf.reshape(
+            tf.searchsorted(tf.sort(x1), tf.reshape(x2, [-1]), side), x2.shape
+        ),
+        "torch": lambda torch, x1, x2, side: torch.searchsorted(
+            x1.sort().values, x2.contiguous(), side=side
+        ),
+        "jax": lambda jax, x1, x2, side: jax.numpy.searchsorted(jax.numpy.sort(x1), x2, side=side),
+    },
     "getitem": {
         "tensorflow": lambda tf, x, index: tf.gather(tf.reshape(x, [-1]), _places(x.shape, index)),
         "torch": lambda torch, x, index: x.reshape(-1)[

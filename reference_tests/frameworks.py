@@ -105,6 +105,9 @@ class TensorFlow(Framework):
     def array(self, array: np.ndarray) -> Any:
         return tensorflow.constant(array)
 
+    def numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array.numpy() if hasattr(array, "numpy") else array)
+
     def derivatives(
         self,
         function: Function,
@@ -140,10 +143,16 @@ class PyTorch(Framework):
     module = torch
 
     def array(self, array: np.ndarray) -> Any:
-        return torch.from_numpy(np.array(array))
+        if array.dtype.name == "bfloat16":  # PyTorch's is not NumPy's: hand over the bits
+            return torch.from_numpy(np.array(array, order="C").view("int16")).view(torch.bfloat16)
+        return torch.from_numpy(np.array(array, order="C"))  # kron refuses other orders
 
     def numpy(self, array: Any) -> np.ndarray:
-        found: np.ndarray = array.detach().numpy(force=True)
+        array = array.detach()
+        if array.dtype == torch.bfloat16:
+            bits: np.ndarray = array.view(torch.int16).numpy(force=True)
+            return bits.view("bfloat16")
+        found: np.ndarray = array.numpy(force=True)
         return found
 
     def derivatives(

@@ -25,10 +25,16 @@ class Ours(Framework):
         self.device = device
 
     def array(self, array: np.ndarray) -> edu.Tensor:
-        if array.ndim and array.size and not array.flags.c_contiguous:
-            # A copy would be contiguous: keep a view of every other element.
-            return edu.tensor(np.repeat(array, 2, axis=-1), device=self.device)[..., ::2]
-        return edu.tensor(array, device=self.device)
+        """The array as a Tensor that lies in memory in the same way: a copy would be contiguous."""
+        if not array.ndim or not array.size or array.flags.c_contiguous:
+            return edu.tensor(array, device=self.device)
+        if array.flags.f_contiguous:
+            return edu.ops.permute_dims(
+                edu.tensor(array.T, device=self.device), range(array.ndim)[::-1]
+            )
+        if array.strides[-1] < 0:
+            return edu.tensor(array[..., ::-1], device=self.device)[..., ::-1]
+        return edu.tensor(np.repeat(array, 2, axis=-1), device=self.device)[..., ::2]
 
     def numpy(self, array: Any) -> np.ndarray:
         found: np.ndarray = array.numpy()

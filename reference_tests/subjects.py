@@ -6,6 +6,7 @@ a rule here fails by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -119,8 +120,9 @@ SUBJECTS: dict[str, Subject] = {
 
 
 def uncovered() -> list[str]:
-    """What in `edu.ops` is neither compared nor on the list of what is not, and why."""
-    problems = []
+    """What in `edu.ops` is neither compared nor on the list of what is not, and why; and what its
+    definition does not say."""
+    problems = [*undocumented()]
     for name, subject in SUBJECTS.items():
         if not subject.calls:
             problems.append(f"{name}: no calls to test it with; give the definition examples")
@@ -135,3 +137,28 @@ def uncovered() -> list[str]:
                 f"{name}: a function that is neither compared nor listed in NOT_COMPARED"
             )
     return problems
+
+
+def undocumented() -> Iterator[str]:
+    """What a user is not told: what a function does, how it is called, what its gradient is where
+    there could be several."""
+    for name in ops.__all__:
+        found = getattr(ops, name)
+        words = (type(found) if isinstance(found, Op) else found).__doc__ or ""
+        if not words:
+            yield f"{name}: no docstring"
+        elif not isinstance(found, (Op, type, dict)) and ">>>" not in words:
+            yield f"{name}: its docstring has no example (>>>)"
+    for name, subject in SUBJECTS.items():
+        op = subject.op
+        if op is not None and op.no_gradient is not None:
+            if len(op.no_gradient.split()) < 2:
+                yield f"{name}: no_gradient is not a sentence"
+            continue
+        words = (type(op) if op is not None else getattr(ops, name, None)).__doc__ or ""
+        kinks = subject.kinks or any(d.away for d in subject.domains(1))
+        if kinks and hasattr(ops, name) and not _TELLS_OF_GRADIENT.search(words):
+            yield f"{name}: it has kinks, and its docstring does not say what the gradient is there"
+
+
+_TELLS_OF_GRADIENT = re.compile("gradient|slope|derivative", re.IGNORECASE)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 
+from tinygrad_edu import dtypes
+
 from .agreement import DISAGREEMENTS, NOT_DIFFERENTIATED, Disagreement, differences
+from .drawn import drawn
 from .frameworks import FRAMEWORKS, Derivatives, Framework
 from .ours import NUMPY
 from .samples import Sample, at_kinks, ordinary, special, subnormal, weights
@@ -72,7 +76,7 @@ def test_known_disagreements_are_still_there(
     row: Disagreement, subject: Subject, framework: Framework
 ) -> None:
     others = tuple(other for other in DISAGREEMENTS if other is not row)
-    found: list[str] = []
+    found = _on_drawn(row, subject, framework, others)
     for dtype in subject.dtypes:
         if row.order in ("first", "second"):
             found += problems(subject, framework, at_kinks(subject, dtype), rows=others)
@@ -84,28 +88,73 @@ def test_known_disagreements_are_still_there(
     assert found, f"{subject} agrees with {framework.name}: delete the row, or name fewer"
 
 
+def _on_drawn(
+    row: Disagreement, subject: Subject, framework: Framework, others: tuple[Disagreement, ...]
+) -> list[str]:
+    """The problems without this row, on what is drawn."""
+    derive = row.order not in ("value", "zero")
+    samples = drawn(subject, subject.dtypes, special=not derive)
+    return problems(subject, framework, samples, derive=derive, rows=others)
+
+
 def results(
     subject: Subject, sample: Sample, other: Framework, derive: bool = True
 ) -> tuple[Derivatives, Derivatives]:
     """Ours and another's, with as many orders as there are."""
     derive = derive and (subject.name, other.name) not in NOT_DIFFERENTIATED
+    found = ours(subject, sample, derive)
+    return found, theirs(subject, sample, other, found)
+
+
+def ours(subject: Subject, sample: Sample, derive: bool = True) -> Derivatives:
+    """What we compute on device numpy."""
     function = sample.call.bind(subject.function)
-    reference = function
-    if other.name in FRAMEWORKS:
-        reference = sample.call.bind(other.function(subject.references[other.name]))
     value = NUMPY.value(function, sample.arrays)
-    if not derive or not sample.argnums or value.dtype.kind != "f":
-        return Derivatives(value, [], []), Derivatives(
-            other.value(reference, sample.arrays), [], []
-        )
+    if not derive or not sample.argnums or not dtypes.is_float(value.dtype):
+        return Derivatives(value, [], [])
+    return NUMPY.derivatives(function, sample.arrays, sample.argnums, *_weighed(sample, value))
+
+
+def theirs(subject: Subject, sample: Sample, other: Framework, found: Derivatives) -> Derivatives:
+    """What another computes where we `found` this. In half precision the other computes in
+    float32, and the result is rounded."""
+    function = subject.function
+    if other.name in FRAMEWORKS:
+        function = other.function(subject.references[other.name])
+    function = sample.call.bind(function)
+    half = any(dtypes.is_half(x.dtype) for x in sample.arrays)
+    arrays = [_widened(x) for x in sample.arrays] if half else sample.arrays
+    if not found.first:
+        result = Derivatives(other.value(function, arrays), [], [])
+    else:
+        cotangent, directions = _weighed(sample, found.value)
+        if half:
+            cotangent, directions = _widened(cotangent), [_widened(x) for x in directions]
+        result = other.derivatives(function, arrays, sample.argnums, cotangent, directions)
+    return _rounded(result, found) if half else result
+
+
+def _weighed(sample: Sample, value: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A cotangent for this value, and a direction for each argument."""
     inputs = [sample.arrays[i] for i in sample.argnums]
-    question = (
-        sample.arrays,
-        sample.argnums,
-        weights(value.shape, value.dtype),
-        [weights(x.shape, x.dtype) for x in inputs],
+    return weights(value.shape, value.dtype), [weights(x.shape, x.dtype) for x in inputs]
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype("float32") if dtypes.is_half(array.dtype) else array
+
+
+def _rounded(wide: Derivatives, found: Derivatives) -> Derivatives:
+    """Their float32 as our half precision; any other dtype is left, to be found different."""
+
+    def rounded(x: np.ndarray, like: np.ndarray) -> np.ndarray:
+        return x.astype(like.dtype) if x.dtype == "float32" else x
+
+    return Derivatives(
+        rounded(wide.value, found.value),
+        [rounded(x, like) for x, like in zip(wide.first, found.first, strict=True)],
+        [rounded(x, like) for x, like in zip(wide.second, found.second, strict=True)],
     )
-    return NUMPY.derivatives(function, *question), other.derivatives(reference, *question)
 
 
 def problems(
@@ -120,6 +169,6 @@ def problems(
     zeros count there."""
     found: list[str] = []
     for sample in samples:
-        ours, theirs = results(subject, sample, other, derive)
-        found += differences(subject.name, other.name, sample, ours, theirs, rows)
+        pair = results(subject, sample, other, derive)
+        found += differences(subject.name, other.name, sample, *pair, rows)
     return found

@@ -96,9 +96,16 @@ def test_the_shape_rule_says_what_comes_out(subject: Subject, dtype: str) -> Non
             results(subject, sample, NUMPY)
         for op, arrays, params, out in calls:
             avals = [Aval(a.shape, a.dtype) if isinstance(a, np.ndarray) else a for a in arrays]
-            assert op.infer(*avals, **params) == Aval(np.shape(out), out.dtype), f"{op}: {sample}"
+            assert op.infer(*avals, **params) == _aval(out), f"{op}: {sample}"
             used.add(op)
     assert subject.op is None or subject.op in used
+
+
+def _aval(out: Any) -> Any:
+    """The shape and dtype of a result, or of each of several."""
+    if isinstance(out, tuple):
+        return tuple(map(_aval, out))
+    return Aval(np.shape(out), out.dtype)
 
 
 @contextmanager

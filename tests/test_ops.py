@@ -54,7 +54,13 @@ UNARY: list[tuple[str, Callable[[float], float], list[float]]] = [
     ("asinh", math.asinh, [-2, 0, 3]),
     ("acosh", math.acosh, [1.5, 4]),
     ("atanh", math.atanh, [-0.5, 0, 0.5]),
+    ("exp2", lambda x: 2.0**x, [-2, 0, 3]),
+    ("cbrt", lambda x: x ** (1 / 3), [0.5, 3]),
+    ("rsqrt", lambda x: x**-0.5, [0.5, 3]),
+    ("reciprocal", lambda x: 1 / x, [-2, 3]),
     ("erf", math.erf, [-7, -3, -1, -0.46, 0, 0.3, 0.47, 2, 5.5]),
+    ("erfc", math.erfc, [-7, -3, -1, -0.46, 0, 0.3, 0.47, 2, 5.5]),
+    ("lgamma", math.lgamma, [-2.4, 0.1, 0.6, 1, 1.4, 2, 3.5, 7, 20]),
     ("relu", lambda x: max(x, 0.0), [-2, 3]),
     ("identity", lambda x: x, [-2, 3]),
 ]
@@ -69,6 +75,10 @@ BINARY: list[tuple[str, Callable[[float, float], float], list[tuple[float, float
     ("maximum", max, [(2, -3), (-3, 2)]),
     ("minimum", min, [(2, -3), (-3, 2)]),
     ("atan2", math.atan2, [(1, 2), (-1, -2), (1, -2)]),
+    ("fmod", math.fmod, [(7, 2.1), (-7, 2.1), (7, -2.1)]),
+    ("hypot", math.hypot, [(3, 4), (-1, 2)]),
+    ("copysign", math.copysign, [(2, -3), (-2, -3)]),
+    ("logaddexp", lambda x, y: math.log(math.exp(x) + math.exp(y)), [(2, -3), (0.5, 1)]),
 ]
 
 
@@ -123,7 +133,8 @@ def test_every_operation_is_tested_by_somebody() -> None:
         "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf",
         "isfinite", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and",
         "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift",
-        "where", "stop_gradient",
+        "where", "stop_gradient", "clip", "nextafter", "signbit", "digamma", "erfinv",
+        "silu", "softplus", "softsign",
     }  # fmt: skip
     tested = {row[0] for row in UNARY} | {row[0] for row in BINARY} | elsewhere
     assert {name for name, op in vars(ops).items() if isinstance(op, Elementwise)} <= tested
@@ -132,9 +143,9 @@ def test_every_operation_is_tested_by_somebody() -> None:
 def test_every_operation_has_a_docstring_a_name_and_a_repr() -> None:
     for name, op in vars(ops).items():
         if isinstance(op, Op):
-            assert op.name == name
+            assert vars(ops)[op.name] is op, name  # also under an older name
             assert type(op).__doc__
-            assert repr(op) == f"<operation {name}>"
+            assert repr(op) == f"<operation {op.name}>"
 
 
 # Comparison, logic, where

@@ -15,8 +15,10 @@ from . import tensors as _tensors  # noqa: F401  first: Tensor and its operation
 
 # isort: split
 
-from . import config, dtypes, errors, op, ops, tree
+from . import config, dtypes, errors, op, ops, random, tree
 from .backends import Device, device, devices, set_device
+from .batching import vmap
+from .checking import check_grads
 from .dtypes import bool_ as bool
 from .dtypes import (
     float16,
@@ -32,11 +34,21 @@ from .dtypes import (
     uint64,
 )
 from .errors import Error
+from .interop import from_dlpack
 from .op import Elementwise, Op
 from .ops import *
 from .tape import GradientTape, no_grad
 from .tensors import Tensor, TensorLike, tensor
-from .transforms import custom_gradient, grad, value_and_grad
+from .transforms import (
+    checkpoint,
+    custom_gradient,
+    grad,
+    hessian,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
 from .variable import Variable
 
 __version__ = "0.1.0"
@@ -51,6 +63,8 @@ __all__ = [
     "TensorLike",
     "Variable",
     "bool",
+    "check_grads",
+    "checkpoint",
     "config",
     "custom_gradient",
     "device",
@@ -60,14 +74,19 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "from_dlpack",
     "grad",
+    "hessian",
     "int16",
     "int32",
     "int64",
     "int8",
+    "jacobian",
+    "jvp",
     "no_grad",
     "op",
     "ops",
+    "random",
     "set_device",
     "tensor",
     "tree",
@@ -76,5 +95,7 @@ __all__ = [
     "uint64",
     "uint8",
     "value_and_grad",
+    "vjp",
+    "vmap",
 ]
 __all__ += [name for family in ops.families for name in family.__all__]

@@ -38,9 +38,18 @@ class Device:
 
     name: str
     module: str
+    kernels: Kernels
+    level = 0
+    """0 where arrays hold values; those of higher levels (see `batching`) stand for several, and
+    take in Tensors of lower ones."""
 
     def __init__(self) -> None:
         self.kernels = Kernels(self)
+
+    @property
+    def base(self) -> Device:
+        """The device that holds the values."""
+        return self
 
     @cached_property
     def xp(self) -> Any:
@@ -79,6 +88,10 @@ class Device:
     def kernel(self, op: Op) -> Callable[..., Any]:
         """What computes `op` on this device's arrays."""
         return op.kernel(self.xp)
+
+    def describe(self, array: Array) -> str:
+        """What is worth saying of an array when it is printed, besides its values."""
+        return "" if self is numpy else f", device={self.name!r}"
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, str) and other == self.name)

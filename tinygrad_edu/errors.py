@@ -4,6 +4,8 @@ Each class is also the built-in exception that a Python programmer would expect,
 `except ValueError` goes on working. A message says what was wrong and what would work.
 """
 
+import numpy as np
+
 
 class Error(Exception):
     """Base of every error that tinygrad_edu raises on purpose."""
@@ -21,6 +23,10 @@ class ArgumentError(Error, ValueError):
     """An argument whose value an operation cannot take: an axis, an index, a name."""
 
 
+class LinAlgError(ArgumentError, np.linalg.LinAlgError):
+    """A matrix that an operation cannot take: singular, or not positive definite."""
+
+
 class OutOfRangeError(Error, IndexError):
     """An index beyond the end of its axis."""
 
@@ -35,6 +41,10 @@ class ImmutableError(Error, TypeError):
 
 class DeviceError(Error, RuntimeError):
     """A device that is unknown, cannot run here, or differs between operands."""
+
+
+class TracingError(Error, TypeError):
+    """The value of a Tensor was asked for where it stands for many, or for any."""
 
 
 class ConfigError(Error, ValueError):

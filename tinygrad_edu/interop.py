@@ -1,53 +1,88 @@
-"""How NumPy's own functions treat a Tensor.
+"""Tensors among other libraries: NumPy's functions, the array API, DLPack.
 
 `np.sin(tensor)` and `array * tensor` become our operations, and are recorded. A NumPy function
-that has none of the same name gets NumPy arrays, and gives what it gives for them.
+that has none of the same name gets NumPy arrays and gives what it gives for them; where that would
+lose a gradient it is refused.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import ops, tree
-from .op import Elementwise, Op
-from .tensors import Operators
+from . import backends, dtypes, ops, tape, tensors, tree
+from .backends import Device
+from .errors import ArgumentError, DeviceError, DtypeError, GradientError
+from .tensors import Operators, Tensor
 
 if TYPE_CHECKING:
     import inspect
 
-_BY_UFUNC: dict[Any, Op] = {
-    getattr(np, op.ufunc): op
-    for op in vars(ops).values()
-    if isinstance(op, Elementwise) and op.ufunc is not None
+_RENAMED = {
+    "absolute": "abs",
+    "true_divide": "divide",
+    "invert": "bitwise_invert",
+    "left_shift": "bitwise_left_shift",
+    "right_shift": "bitwise_right_shift",
+    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    "arctan2": "atan2",
+    "amax": "max",
+    "amin": "min",
+    "around": "round",
+    "concatenate": "concat",
+    "cumsum": "cumulative_sum",
+    "cumprod": "cumulative_prod",
 }
-_BY_UFUNC[np.matmul] = ops.matmul
+"""Where NumPy's older name is not the array API's, which is ours."""
+
+_NUMPYS_OWN = {"unique", "broadcast_arrays", "save", "array_repr", "array_str", "copyto"}
+"""Functions of NumPy's whose results, or effects, are not what ours of that name has."""
 
 
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Any) -> Any:
     """`Tensor.__array_ufunc__`: our operation for a ufunc, where nothing but operands is given."""
-    op = _BY_UFUNC.get(ufunc)
-    if op is not None and method == "__call__" and not kwargs:
-        return op(*inputs)
-    return getattr(ufunc, method)(*_to_numpy(inputs), **_to_numpy(kwargs))
+    ours = getattr(ops, _RENAMED.get(ufunc.__name__, ufunc.__name__), None)
+    if ours is not None and method == "__call__" and not kwargs:
+        return ours(*inputs)
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    return _by_numpy(name, getattr(ufunc, method), inputs, kwargs)
 
 
 def array_function(function: Any, args: Any, kwargs: Any) -> Any:
     """`Tensor.__array_function__`: our function of the same name, else NumPy's on arrays."""
     name = function.__name__
-    ours = getattr(ops, _RENAMED.get(name, name), None)
-    if ours is not None and getattr(np, name, None) is function:
+    if function.__module__ == "numpy.linalg":
+        ours = getattr(getattr(ops, "linalg", None), name, None)
+    elif getattr(np, name, None) is function and name not in _NUMPYS_OWN:
+        ours = getattr(ops, _RENAMED.get(name, name), None)
+    else:
+        ours = None
+    if ours is not None and args:
         positional, keywords = _parameters(ours)
         names = list(_signature(function).parameters)[positional:]
         named = {**dict(zip(names, args[positional:], strict=False)), **kwargs}
-        if args and set(named) <= keywords:
+        if set(named) <= keywords:
             return ours(*args[:positional], **named)
-    return function(*_to_numpy(args), **_to_numpy(kwargs))
+    return _by_numpy(name, function, args, kwargs)
 
 
-_RENAMED = {"concatenate": "concat"}
+def _by_numpy(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What NumPy gives for arrays, unless that is numbers whose gradient a tape asks for."""
+    found = function(*_to_numpy(args), **_to_numpy(kwargs))
+    given = [x for x in tree.leaves((args, kwargs)) if isinstance(x, Operators)]
+    if any(map(tape.is_followed, given)) and any(map(_is_float, tree.leaves(found))):
+        raise GradientError(
+            f"np.{name} is no operation of tinygrad_edu with these arguments, so no gradient would "
+            "flow through it: use operations of edu.ops, or leave the tape with x.numpy()"
+        )
+    return found
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, float) or (isinstance(x, np.ndarray) and dtypes.is_float(x.dtype))
 
 
 @functools.cache
@@ -62,8 +97,93 @@ def _parameters(ours: Any) -> tuple[int, set[str]]:
     """How many arguments our function takes by position, and the names it takes."""
     parameters = _signature(ours).parameters.values()
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    return len(positional), {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+    any_number = any(p.kind is p.VAR_POSITIONAL for p in positional)
+    names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+    return 1000 if any_number else len(positional), names
+
+
+def as_method(function: Any, x: Operators, args: Any, kwargs: Any) -> Any:
+    """A function of x, called as a method: what the function takes by name only, a method also
+    takes by position, as in `x.sum(0)`."""
+    if not args:
+        return function(x, **kwargs)
+    positional = _parameters(function)[0] - 1
+    names = list(_signature(function).parameters)[1 + positional :]
+    if len(args) - positional > len(names):
+        raise ArgumentError(f"{function}: takes at most {positional + len(names)} arguments")
+    named = dict(zip(names, args[positional:], strict=False))
+    return function(x, *args[:positional], **named, **kwargs)
 
 
 def _to_numpy(tree_of_tensors: Any) -> Any:
     return tree.map(lambda x: x.numpy() if isinstance(x, Operators) else x, tree_of_tensors)
+
+
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
+def array_namespace(version: str | None) -> Any:
+    """`Tensor.__array_namespace__`: the module that holds the functions of the array API."""
+    if version not in (None, *_VERSIONS):
+        raise ArgumentError(
+            f"__array_namespace__: version {version!r} of the array API is not supported; "
+            f"{', '.join(_VERSIONS)} are"
+        )
+    return ops
+
+
+def dlpack(x: Tensor, options: dict[str, Any]) -> Any:
+    """`Tensor.__dlpack__`: the memory itself. Whoever gets it must not write to it, unless it was
+    exported with `copy=True`."""
+    if x._device.level:
+        return x.numpy()  # an error, that says why
+    try:
+        return x._data.__dlpack__(**options)
+    except BufferError as error:
+        readonly = isinstance(x._data, np.ndarray) and not x._data.flags.writeable
+        if not readonly or options.get("copy") is False:
+            raise DtypeError(f"__dlpack__: {error} ({x.dtype} of shape {x.shape})") from None
+    return x._data.copy().__dlpack__(**options)  # a broadcast view, which older consumers refuse
+
+
+_CPU, _CUDA = 1, 2  # DLDeviceType in dlpack.h
+
+
+def from_dlpack(
+    x: Any, /, *, device: str | Device | None = None, copy: bool | None = None
+) -> Tensor:
+    """A Tensor of another library's array, through DLPack: PyTorch's, JAX's, CuPy's, NumPy's.
+
+    It shares the memory where it can (`copy=False`: or raises; `copy=True`: never), so nobody may
+    change that array afterwards. What is in the memory of an NVIDIA GPU becomes a Tensor on device
+    "cupy", all else one on device "numpy", unless `device` says otherwise.
+
+    Raises DtypeError for dtypes that a Tensor cannot hold, DeviceError for memory of other devices.
+
+    Source: the array API standard, 2024.12, "Data interchange mechanisms".
+
+    >>> from_dlpack(np.array([1.0, 2.0]))
+    Tensor([1., 2.], dtype=float64)
+    """
+    if not hasattr(x, "__dlpack__"):
+        raise DtypeError(f"from_dlpack: a {type(x).__name__} has no __dlpack__; use edu.tensor")
+    kind = int(x.__dlpack_device__()[0])
+    if kind not in (_CPU, _CUDA):
+        raise DeviceError(f"from_dlpack: memory of DLPack's device type {kind} is not supported")
+    where = backends.find("cupy" if kind == _CUDA else "numpy")
+    try:
+        array = where.xp.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise DtypeError(f"from_dlpack: {error}") from None
+    if where is backends.numpy:
+        array = tensors.to_array(array)
+    found = tensors.wrap(Tensor, array.copy() if copy else array, where, None)
+    wanted = where if device is None else backends.find(device)
+    if wanted is where:
+        return found
+    if copy is False:
+        raise DeviceError(
+            f"from_dlpack: from device {where.name!r} to {wanted.name!r} there is no way without "
+            "a copy"
+        )
+    return ops.to_device(found, wanted)

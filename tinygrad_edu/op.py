@@ -131,6 +131,9 @@ a vjp method, or no_gradient = "why there is none"
     arity: int | None = None
     """How many arrays `forward` takes; None for any number."""
     elementwise = False
+    axes: ClassVar[tuple[str, ...]] = ()
+    """The parameters that are axes of every argument, counted from 0, where all that an operation
+    does is along them: it then does the same for each example of a batch."""
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
@@ -174,16 +177,27 @@ a vjp method, or no_gradient = "why there is none"
         several outputs gets a tuple of cotangents, and of outputs."""
         raise NotImplementedError  # for definitions whose arguments' gradients share work
 
+    def batch(
+        self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+    ) -> Any:
+        """The results for a batch (`vmap`), with the `size` examples along the first axis: of
+        inputs that hold them there too where `mapped`, and are the same for all elsewhere. Written
+        in Tensor operations. Here: along the axes after the first if the definition names the
+        parameters that are axes, and else one example after another."""
+        if self.axes:
+            return batching.one_axis_on(self, size, inputs, mapped, params)
+        return batching.one_by_one(self, size, inputs, mapped, params)
+
     def pull_back(
         self, made: tape.Record, needed: Sequence[bool], cotangent: Any
     ) -> Sequence[Tensor | None]:
         """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
         if not isinstance(made.outputs, tuple):
-            outs: Any = wrap(type(cotangent), made.outputs, cotangent._device, made)
+            outs: Any = wrap(type(cotangent), made.outputs, made.device(cotangent._device), made)
             whole: Any = ops.broadcast_to(cotangent, outs.shape)
         else:
             like = next(iter(cotangent.values()))
-            outs = picked(type(like), like._device, made, made.outputs)
+            outs = picked(type(like), made.device(like._device), made, made.outputs)
             whole = tuple(
                 ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else ops.zeros_like(out)
                 for i, out in enumerate(outs)
@@ -208,6 +222,8 @@ a vjp method, or no_gradient = "why there is none"
             self.infer(*avals, **params)
         except Error as ours:
             return ours
+        if isinstance(error, Error):
+            return error
         kind = next(
             (ours for theirs, ours in _OURS.items() if isinstance(error, theirs)), ArgumentError
         )
@@ -297,6 +313,15 @@ class Elementwise(Op, abstract=True):
         if self.result == "float" and not dtypes.is_float(common):
             return dtypes.float32
         return common
+
+    def batch(
+        self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+    ) -> Any:
+        ranks = [x.ndim - m for x, m in zip(inputs, mapped, strict=True) if isinstance(x, Tensor)]
+        operands = [
+            batching.aligned(x, max(ranks)) if m else x for x, m in zip(inputs, mapped, strict=True)
+        ]
+        return apply(self, *operands, **params)
 
     def infer(self, *avals: Aval | bool | int | float) -> Aval:
         given = [x.dtype if isinstance(x, Aval) else type(x) for x in avals]
@@ -517,12 +542,9 @@ def bring_together(
     given_tensors = [x for x in values if isinstance(x, Tensor)]
     kind = next((type(x) for x in given_tensors if type(x) is not Tensor), Tensor)
     device = given_tensors[0]._device if given_tensors else backends.current()
-    for x in given_tensors:
-        if x._device is not device:
-            raise DeviceError(
-                f"{op}: one operand is on device {device.name!r} and another on "
-                f"{x._device.name!r}: bring them together with x.to({device.name!r})"
-            )
+    if any([x._device is not device for x in given_tensors]):
+        device = max([x._device for x in given_tensors], key=lambda d: d.level)
+        values = [_lifted(op, x, device) if isinstance(x, Tensor) else x for x in values]
     given = [type(x) if isinstance(x, (bool, int, float)) else x.dtype for x in values]
     for i, dtype in enumerate(op.operand_dtypes(given, kind)):
         x = values[i]
@@ -539,11 +561,24 @@ def bring_together(
     return kind, device, values
 
 
+def _lifted(op: Op, x: Tensor, device: Any) -> Tensor:
+    """An operand on the device of the others. Values never move unasked."""
+    if x._device is device:
+        return x
+    if not device.level or x._device.base is not device.base:
+        raise DeviceError(
+            f"{op}: one operand is on device {device.name!r} and another on "
+            f"{x._device.name!r}: bring them together with x.to({device.name!r})"
+        )
+    return device.lift(x)
+
+
 def _apart(inputs: Sequence[Any], operands: Sequence[Any], data: Any) -> tuple[list[Any], Any]:
     """Inputs and result with no memory in common with the user's own arrays, which may change."""
     kept = list(inputs)
     for i, (x, operand) in enumerate(zip(inputs, operands, strict=True)):
-        lent = isinstance(x, Tensor) and x is not operand and not isinstance(operand, Operators)
+        made_of_it = x is not operand and not isinstance(operand, Operators)
+        lent = isinstance(x, Tensor) and made_of_it and x._record is None
         if lent and x._device is backends.numpy:
             kept[i] = wrap(type(x), x._data.copy(), x._device, None)
             if isinstance(data, tuple):
@@ -624,5 +659,5 @@ def aval(x: Any) -> Any:
 
 
 # These modules need this one when they are imported.
-from . import ops  # noqa: E402
+from . import batching, ops  # noqa: E402
 from .variable import Variable  # noqa: E402

@@ -31,6 +31,7 @@ from . import dtypes, tree
 from .errors import DtypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
+    from .backends import Device
     from .op import Op
     from .tensors import Tensor
 
@@ -97,6 +98,11 @@ class Record:
     sequence: int
     code: CodeType
     instruction: int
+
+    def device(self, cotangent: Device) -> Device:
+        """Where its outputs live, which under vmap need not be where their cotangent does."""
+        devices = [x._device for x in self.inputs if isinstance(x, tensors.Tensor)]
+        return max(devices, key=lambda device: device.level, default=cotangent)
 
     def where(self) -> str:
         """The user's line that called the operation: `train.py:12: loss = (x @ W).mean()`."""
@@ -402,9 +408,12 @@ def walk_back(
         outputs = made.outputs
         if cotangent._data.shape != outputs.shape and not op.keeps_narrow(made):
             cotangent = ops.broadcast_to(cotangent, outputs.shape)
+        device = cotangent._device
+        if outputs.__class__ is not device.array_type or device.level:
+            device = made.device(device)
         out = _new(cotangent.__class__)  # `wrap`, written out: every record passes here
         out._data = outputs
-        out._device = cotangent._device
+        out._device = device
         out._record = made
         for node, x, rule in zip(parents, inputs, op.gradients):  # noqa: B905  checked at definition
             if node in wanted and rule is not None:
@@ -470,6 +479,35 @@ def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
                 leaves.append(node)
     records.sort(key=_in_order)
     return records, leaves
+
+
+class Passage:
+    """What was recorded between two moments: where it came from, and how to forget it."""
+
+    def __init__(self) -> None:
+        self._start = _next_sequence()
+        self._marks = [(tape, len(tape._records)) for tape in _current.get().tapes]
+
+    def inputs(self, outputs: Iterable[Tensor]) -> list[Tensor]:
+        """The Tensors from before that these outputs were computed from, as far as tapes know."""
+        seen: set[Node] = set()
+        found: dict[Node, Tensor] = {}
+        stack: list[tuple[Node | None, Tensor]] = [(y._record, y) for y in outputs]
+        while stack:
+            node, x = stack.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            if isinstance(node, Record) and node.sequence > self._start:
+                stack.extend(zip(node.parents or (), node.inputs or (), strict=True))
+            else:
+                found[node] = x
+        return list(found.values())
+
+    def forget(self) -> None:
+        """Take it off the open tapes."""
+        for tape, mark in self._marks:
+            del tape._records[mark:]
 
 
 def free(records: Iterable[Record], number: int) -> None:
@@ -546,13 +584,19 @@ def no_grad() -> Iterator[None]:
         _current.set(before)
 
 
-def follow(node: Node, number: int) -> None:
+def follow(node: Any, number: int) -> None:
     """Have the tape of this number follow a node as well."""
     with _watching:
         if number not in node.tapes:
             # Numbers of tapes that are gone go, or a value watched each step would collect them.
-            alive = tuple(n for n in node.tapes if n in _live)  # type: ignore[union-attr]
+            alive = tuple(n for n in node.tapes if n in _live)
             node.tapes = (*alive, number)
+
+
+def is_followed(value: Any) -> bool:
+    """Whether an open tape follows a Tensor or a Variable."""
+    node = value.value._record
+    return node is not None and any(n in node.tapes for n in _current.get().open)
 
 
 def differentiable(value: Any, where: str) -> Tensor:

@@ -6,7 +6,7 @@ Variable has the same face (`Operators`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 TensorLike: TypeAlias = Union["Operators", np.ndarray, np.generic, bool, int, float, Sequence[Any]]
 """What an operation takes: Tensors, Variables, NumPy arrays, numbers, nested lists of numbers."""
+
+
+def _method(name: str) -> Callable[..., Any]:
+    """The operation of this name as a method."""
+
+    def method(self: Operators, *args: Any, **kwargs: Any) -> Any:
+        return interop.as_method(getattr(ops, name), self, args, kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"See `ops.{name}`."
+    return method
 
 
 class Operators:
@@ -172,40 +183,67 @@ class Operators:
     def __rrshift__(self, other: TensorLike) -> Tensor:
         return ops.bitwise_right_shift(other, self)
 
-    # Reductions and movement, as methods.
+    # The methods that NumPy's or PyTorch's arrays have, each our operation of that name.
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis=axis, keepdims=keepdims)
-
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.prod(self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis=axis, keepdims=keepdims)
-
-    def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
-
-    def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-        return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
-
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.min(self, axis=axis, keepdims=keepdims)
-
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.any(self, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        return ops.all(self, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-        return ops.argmax(self, axis=axis, keepdims=keepdims)
-
-    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-        return ops.argmin(self, axis=axis, keepdims=keepdims)
+    abs = _method("abs")
+    all = _method("all")
+    any = _method("any")
+    argmax = _method("argmax")
+    argmin = _method("argmin")
+    argsort = _method("argsort")
+    astype = _method("astype")
+    ceil = _method("ceil")
+    clip = _method("clip")
+    cos = _method("cos")
+    cumprod = _method("cumulative_prod")
+    cumsum = _method("cumulative_sum")
+    diagonal = _method("diagonal")
+    dot = _method("dot")
+    erf = _method("erf")
+    exp = _method("exp")
+    flatten = _method("ravel")
+    floor = _method("floor")
+    log = _method("log")
+    log_softmax = _method("log_softmax")
+    logsumexp = _method("logsumexp")
+    matmul = _method("matmul")
+    max = _method("max")
+    mean = _method("mean")
+    median = _method("median")
+    min = _method("min")
+    nonzero = _method("nonzero")
+    norm = _method("norm")
+    outer = _method("outer")
+    prod = _method("prod")
+    ravel = _method("ravel")
+    relu = _method("relu")
+    repeat = _method("repeat")
+    round = _method("round")
+    rsqrt = _method("rsqrt")
+    searchsorted = _method("searchsorted")
+    sigmoid = _method("sigmoid")
+    sign = _method("sign")
+    sin = _method("sin")
+    softmax = _method("softmax")
+    sort = _method("sort")
+    split = _method("split")
+    sqrt = _method("sqrt")
+    square = _method("square")
+    squeeze = _method("squeeze")
+    std = _method("std")
+    sum = _method("sum")
+    swapaxes = _method("swapaxes")
+    take = _method("take")
+    tan = _method("tan")
+    tanh = _method("tanh")
+    tile = _method("tile")
+    to = _method("to_device")
+    to_device = _method("to_device")
+    trace = _method("trace")
+    tril = _method("tril")
+    triu = _method("triu")
+    unstack = _method("unstack")
+    var = _method("var")
 
     def reshape(self, *shape: Any) -> Tensor:
         """`x.reshape(2, 3)` or `x.reshape((2, 3))`; see `ops.reshape`."""
@@ -216,8 +254,13 @@ class Operators:
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return ops.transpose(self, order or None)
 
-    def squeeze(self, axis: Any = None) -> Tensor:
-        return ops.squeeze(self, axis=axis)
+    def detach(self) -> Tensor:
+        """The same value as a constant: no tape follows it."""
+        return ops.stop_gradient(self)
+
+    def copy(self) -> Tensor:
+        """The Tensor itself: it never changes. For an array of your own, `numpy().copy()`."""
+        return self.value
 
     @property
     def T(self) -> Tensor:
@@ -228,14 +271,6 @@ class Operators:
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
         return ops.matrix_transpose(self)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        """The same numbers in another dtype."""
-        return ops.astype(self, dtype)
-
-    def to(self, device: str | Device) -> Tensor:
-        """The same numbers on another device."""
-        return ops.to_device(self, device)
 
     def __getitem__(self, index: Any) -> Any:
         return ops.getitem(self, index)
@@ -304,6 +339,16 @@ class Operators:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return interop.array_function(function, args, kwargs)
 
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return interop.array_namespace(api_version)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return interop.dlpack(self.value, kwargs)
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        device: tuple[Any, int] = self.value._data.__dlpack_device__()
+        return device
+
     def __format__(self, spec: str) -> str:
         if not spec:
             return str(self)
@@ -315,11 +360,13 @@ class Operators:
         return format(self.item(), spec)
 
     def _describe(self, name: str, details: str = "") -> str:
+        more = f"dtype={self.dtype.name}{self.device.describe(self.value._data)}{details})"
+        if self.device.level:
+            return f"{name}(shape={self.shape}, {more}"
         array = self.numpy()
         text = np.array2string(array, separator=", ", prefix=f"{name}(")
         shape = f", shape={self.shape}" if not array.size or array.size > 1000 else ""
-        device = "" if self.device is backends.numpy else f", device={self.device.name!r}"
-        return f"{name}({text}{shape}, dtype={self.dtype.name}{device}{details})"
+        return f"{name}({text}{shape}, {more}"
 
     # Differentiation.
 
@@ -460,19 +507,19 @@ class Part:
         self._index = index
 
     def set(self, values: TensorLike) -> Tensor:
-        return ops.scatter["set"](self._tensor, self._index, values)
+        return ops.scatters["set"](self._tensor, self._index, values)
 
     def add(self, values: TensorLike) -> Tensor:
-        return ops.scatter["add"](self._tensor, self._index, values)
+        return ops.scatters["add"](self._tensor, self._index, values)
 
     def multiply(self, values: TensorLike) -> Tensor:
-        return ops.scatter["multiply"](self._tensor, self._index, values)
+        return ops.scatters["multiply"](self._tensor, self._index, values)
 
     def min(self, values: TensorLike) -> Tensor:
-        return ops.scatter["min"](self._tensor, self._index, values)
+        return ops.scatters["min"](self._tensor, self._index, values)
 
     def max(self, values: TensorLike) -> Tensor:
-        return ops.scatter["max"](self._tensor, self._index, values)
+        return ops.scatters["max"](self._tensor, self._index, values)
 
 
 def tensor(
@@ -544,7 +591,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
     dtype = held._data.dtype
     if isinstance(value, Operators):
         given = value if isinstance(value, Tensor) else value.value
-        if given._device is not held._device:
+        if given._device is not held._device and not given._device.level:
             raise DeviceError(
                 f"{where}: what it goes into is on device {held.device.name!r} and the value on "
                 f"{given.device.name!r}: use value.to({held.device.name!r})"

@@ -142,6 +142,26 @@ def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return structure.unflatten([function(*row) for row in zip(*rows, strict=True)])
 
 
+def spread(prefix: Any, tree: Any) -> list[Any]:
+    """For each leaf of a structure what `prefix` says of it: one value for all below its place, or
+    a structure again.
+
+    >>> spread((0, None), ([1.0, 2.0], {"W": 3.0}))
+    [0, 0, None]
+    """
+    container, given = _container(type(tree)), _container(type(prefix))
+    if prefix is None or given is None or container is None:
+        if container is None and given is not None and prefix is not None:
+            raise ArgumentError(f"{prefix!r} goes deeper than the value it speaks of")
+        return [prefix] * len(leaves(tree))
+    children, keys = container[0](tree)
+    prefixes, prefix_keys = given[0](prefix)
+    if len(children) != len(prefixes) or keys != prefix_keys:
+        raise ArgumentError(f"{prefix!r} has another structure than the value it speaks of")
+    pairs = zip(prefixes, children, strict=True)
+    return [value for pair in pairs for value in spread(*pair)]
+
+
 def _recognized(kind: type) -> tuple[Flatten, Unflatten] | None:
     """A class that nobody registered: named tuples and dataclasses are containers."""
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):

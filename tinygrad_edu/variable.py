@@ -13,7 +13,7 @@ import numpy as np
 from . import dtypes, ops, tape, tensors
 from .backends import Array, Device
 from .dtypes import DTypeLike
-from .errors import DtypeError, ImmutableError, ShapeError
+from .errors import DtypeError, ImmutableError, ShapeError, TracingError
 from .op import Op
 from .tensors import Operators, Tensor, TensorLike, fitting, wrap
 
@@ -67,9 +67,8 @@ class Variable(Operators):
         Raises ShapeError for another shape, DtypeError for a dtype that would lose something
         (a float for an integer Variable, a wider float for a narrower one).
         """
-        return self._replace(
-            fitting(value, self._tensor, "Variable.assign")._data, "Variable.assign"
-        )
+        given = _known(fitting(value, self._tensor, "Variable.assign"), "Variable.assign")
+        return self._replace(given._data, "Variable.assign")
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
@@ -82,7 +81,7 @@ class Variable(Operators):
     def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
         """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
         held = self._tensor
-        given = fitting(delta, held, how)
+        given = _known(fitting(delta, held, how), how)
         try:
             data = held._device.kernels[op](held._data, given._data)
         except Exception as error:
@@ -125,6 +124,16 @@ def _rebuild(
     return Variable(array, trainable=trainable, **settings)
 
 
+def _known(given: Tensor, how: str) -> Tensor:
+    """What is assigned, unless it stands for many values, of which a Variable holds one."""
+    if given._device.level:
+        raise TracingError(
+            f"{how}: inside vmap the value differs from example to example, and a Variable holds "
+            "one value: return it, and assign outside"
+        )
+    return given
+
+
 def _plain(x: Tensor) -> Tensor:
     """The same value with no place on a tape: what is assigned is not recorded."""
     return x if x._record is None else wrap(type(x), x._data, x._device, None)
@@ -161,7 +170,8 @@ class VariablePart(Operators):
 
     def _change(self, how: str, method: str, given: Tensor) -> Variable:
         variable = self._variable
-        changed = ops.scatter[how](_plain(variable.value), self._index, _plain(given))
+        given = _known(given, method)
+        changed = ops.scatters[how](_plain(variable.value), self._index, _plain(given))
         return variable._replace(changed._data, method)
 
     def __setitem__(self, index: Any, value: Any) -> None:

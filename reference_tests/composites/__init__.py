@@ -6,10 +6,34 @@ that have nothing to be compared with, each with the reason.
 
 from __future__ import annotations
 
-from . import creation, movement, networks, reduction
+from . import (
+    contraction,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    networks,
+    reduction,
+    scans,
+    sorting,
+    windows,
+)
 from .row import Row
 
-FAMILIES = (creation, movement, networks, reduction)
+FAMILIES = (
+    contraction,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    networks,
+    reduction,
+    scans,
+    sorting,
+    windows,
+)
 
 COMPOSITES: dict[str, Row] = {}
 NOT_COMPARED: dict[str, str] = {}

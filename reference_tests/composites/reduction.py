@@ -17,55 +17,38 @@ _AXES = (
     call((2, 3), axis=None, keepdims=False),
 )
 
-_SPREADS = (
-    call((3,), axis=0, correction=0, keepdims=True),
-    call((2, 3), axis=(-1,), correction=1, keepdims=False),
-    call((2, 1, 3), axis=(0, -1), correction=0, keepdims=True),
-    call((2, 3), axis=None, correction=1, keepdims=False),
-)
 
-
-def _all(x: Any, axis: Any) -> Any:
-    return tuple(range(x.ndim)) if axis is None else axis
-
-
-def _tensorflow_variance(tf: Any, x: Any, axis: Any, correction: int, keepdims: bool) -> Any:
-    """TensorFlow's variance knows no correction."""
-    found = tf.math.reduce_variance(x, axis, keepdims)
-    count = int(tf.size(x)) // max(int(tf.size(found)), 1)
-    return found * (count / (count - correction))
+def _reduced(function: Any) -> Any:
+    """The function with `axis` and `keepdims` by name, as the frameworks' calls have them."""
+    return lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims)
 
 
 COMPOSITES: dict[str, Row] = {
-    "logsumexp": Row(
-        lambda x, axis, keepdims: ops.logsumexp(x, axis=axis, keepdims=keepdims),
+    "count_nonzero": Row(
+        _reduced(ops.count_nonzero),
         {
-            "tensorflow": "reduce_logsumexp",
-            "torch": lambda torch, x, axis, keepdims: torch.logsumexp(x, _all(x, axis), keepdims),
-            "jax": "nn.logsumexp",
+            "tensorflow": "math.count_nonzero",
+            "torch": lambda torch, x, axis, keepdims: (x != 0).sum(axis, keepdims),
+            "jax": "numpy.count_nonzero",
         },
         _AXES,
     ),
-    "std": Row(
-        lambda x, **params: ops.std(x, **params),
+    "nanmax": Row(_reduced(ops.nanmax), {"jax": "numpy.nanmax"}, _AXES),
+    "nanmean": Row(
+        _reduced(ops.nanmean),
         {
-            "tensorflow": lambda tf, *x, **params: tf.sqrt(_tensorflow_variance(tf, *x, **params)),
-            "torch": lambda torch, x, axis, correction, keepdims: torch.std(
-                x, axis, correction=correction, keepdim=keepdims
-            ),
-            "jax": "numpy.std",
+            "torch": lambda torch, x, axis, keepdims: torch.nanmean(x, axis, keepdims),
+            "jax": "numpy.nanmean",
         },
-        _SPREADS,
+        _AXES,
     ),
-    "var": Row(
-        lambda x, **params: ops.var(x, **params),
+    "nanmin": Row(_reduced(ops.nanmin), {"jax": "numpy.nanmin"}, _AXES),
+    "nansum": Row(
+        _reduced(ops.nansum),
         {
-            "tensorflow": _tensorflow_variance,
-            "torch": lambda torch, x, axis, correction, keepdims: torch.var(
-                x, axis, correction=correction, keepdim=keepdims
-            ),
-            "jax": "numpy.var",
+            "torch": lambda torch, x, axis, keepdims: torch.nansum(x, axis, keepdims),
+            "jax": "numpy.nansum",
         },
-        _SPREADS,
+        _AXES,
     ),
 }

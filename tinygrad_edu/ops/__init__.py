@@ -6,16 +6,61 @@ family's `__all__` says what it brings.
 
 from typing import TYPE_CHECKING
 
-from . import contraction, creation, elementwise, indexing, logic, movement, networks, reduction
+from . import (
+    activations,
+    contraction,
+    control,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    logic,
+    losses,
+    movement,
+    networks,
+    normalization,
+    reduction,
+    scans,
+    sorting,
+    special,
+    windows,
+)
+from .activations import *
 from .contraction import *
+from .control import *
 from .creation import *
 from .elementwise import *
 from .indexing import *
+from .linalg import *
 from .logic import *
+from .losses import *
 from .movement import *
 from .networks import *
+from .normalization import *
 from .reduction import *
+from .scans import *
+from .sorting import *
+from .special import *
+from .windows import *
 
-families = (contraction, creation, elementwise, indexing, logic, movement, networks, reduction)
+families = (
+    activations,
+    contraction,
+    control,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    logic,
+    losses,
+    movement,
+    networks,
+    normalization,
+    reduction,
+    scans,
+    sorting,
+    special,
+    windows,
+)
 if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by this
     __all__ = [name for family in families for name in family.__all__]

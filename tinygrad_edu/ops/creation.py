@@ -19,12 +19,16 @@ from ..tensors import Tensor, TensorLike
 
 __all__ = [
     "arange",
+    "asarray",
+    "empty",
+    "empty_like",
     "eye",
     "full",
     "full_like",
     "linspace",
     "ones",
     "ones_like",
+    "tri",
     "zeros",
     "zeros_like",
 ]
@@ -83,23 +87,96 @@ def _filled(name: str, shape: Size, value: Any, dtype: DTypeLike, device: Place)
     return _from(made, device)
 
 
+def empty(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
+    """A Tensor whose elements do not matter. Tensors never change, so they are zeros.
+
+    >>> empty(2)
+    Tensor([0., 0.], dtype=float32)
+    """
+    return _filled("empty", shape, 0, float if dtype is None else dtype, device)
+
+
 def full_like(
-    x: TensorLike, /, fill_value: bool | int | float, *, dtype: DTypeLike = None
+    x: TensorLike,
+    /,
+    fill_value: bool | int | float,
+    *,
+    dtype: DTypeLike = None,
+    device: Place = None,
 ) -> Tensor:
-    """A Tensor of the shape, dtype and device of x, filled with one number."""
-    x = tensors.as_tensor(x)
-    made = full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=x._device)
-    return tensors.wrap(type(x), made._data, made._device, None)
+    """A Tensor filled with one number, of the shape, dtype and device of x unless others are given.
+
+    >>> full_like(np.zeros(2), 0.5)
+    Tensor([0.5, 0.5], dtype=float64)
+    """
+    x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+    if not isinstance(fill_value, (bool, int, float)):
+        fill_value = tensors.as_tensor(fill_value).item()
+    wanted = x._data.dtype if dtype is None else dtype
+    place = x._device if device is None else device
+    made = _filled("full_like", tuple(x._data.shape), fill_value, wanted, place)
+    return made if x.__class__ is Tensor else tensors.wrap(type(x), made._data, made._device, None)
 
 
-def zeros_like(x: TensorLike, /, *, dtype: DTypeLike = None) -> Tensor:
-    """Zeros of the shape, dtype and device of x."""
-    return full_like(x, 0, dtype=dtype)
+def empty_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
+    """A Tensor of the shape, dtype and device of x, unless others are given, whose elements do not
+    matter: zeros."""
+    return full_like(x, 0, dtype=dtype, device=device)
 
 
-def ones_like(x: TensorLike, /, *, dtype: DTypeLike = None) -> Tensor:
-    """Ones of the shape, dtype and device of x."""
-    return full_like(x, 1, dtype=dtype)
+def zeros_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
+    """Zeros of the shape, dtype and device of x, unless others are given.
+
+    >>> zeros_like(np.ones(2), dtype="int32")
+    Tensor([0, 0], dtype=int32)
+    """
+    return full_like(x, 0, dtype=dtype, device=device)
+
+
+def ones_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
+    """Ones of the shape, dtype and device of x, unless others are given."""
+    return full_like(x, 1, dtype=dtype, device=device)
+
+
+def asarray(
+    obj: TensorLike,
+    /,
+    *,
+    dtype: DTypeLike = None,
+    device: Place = None,
+    copy: bool | None = None,
+) -> Tensor:
+    """`obj` as a Tensor, itself where it is one of this dtype and on this device; gradients flow
+    through what has to be converted.
+
+    With `copy` a Tensor of its own; `copy=False` raises ArgumentError where one would be needed,
+    which is for everything but Tensors: an array may change, and a Tensor never does.
+
+    >>> asarray([1, 2], dtype="float32")
+    Tensor([1., 2.], dtype=float32)
+    """
+    wanted = None if dtype is None else dtypes.as_dtype(dtype)
+    place = None if device is None else backends.find(device)
+    given = obj.value if isinstance(obj, tensors.Operators) else None
+    if given is None:
+        if copy is False:
+            raise ArgumentError(
+                f"asarray: a {type(obj).__name__} cannot become a Tensor without a copy"
+            )
+        with backends.device(place or backends.current()):
+            found = tensors.as_tensor(obj, wanted)
+        return found if place is None else movement.to_device(found, place)
+    found = given if place is None else movement.to_device(given, place)
+    if wanted is not None and found.dtype != wanted:
+        found = elementwise.astype(found, wanted)
+    if found is given:
+        return elementwise.identity(given) if copy else given
+    if copy is False:
+        raise ArgumentError(
+            f"asarray: a {given.dtype} Tensor on device {given.device.name!r} cannot be had in "
+            "another dtype, or on another device, without a copy"
+        )
+    return found
 
 
 def arange(
@@ -147,13 +224,19 @@ def linspace(
     """
     if not isinstance(num, numbers.Integral) or num < 0:
         raise ArgumentError(f"linspace: num is {num!r}; it is an integer, and not negative")
+    for value in (start, stop):
+        if not isinstance(value, numbers.Real):
+            raise DtypeError(f"linspace: takes numbers, not {value!r}")
+    wanted = dtypes.as_dtype(float if dtype is None else dtype)
     found = np.linspace(start, stop, num, endpoint=endpoint)
-    return _from(found.astype(dtypes.as_dtype(float if dtype is None else dtype)), device)
+    if wanted.kind in "iu":  # NumPy rounds down here
+        found = tensors.cast(np.floor(found), dtypes.int64)
+    return _from(tensors.cast(found, wanted), device)
 
 
 def eye(
-    rows: int,
-    columns: int | None = None,
+    n_rows: int,
+    n_cols: int | None = None,
     /,
     *,
     k: int = 0,
@@ -166,14 +249,45 @@ def eye(
     Tensor([[1., 0.],
             [0., 1.]], dtype=float32)
     """
+    rows, columns = _sizes("eye", n_rows, n_cols)
+    return _from(
+        np.eye(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device
+    )
+
+
+def tri(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: DTypeLike = None,
+    *,
+    device: Place = None,
+) -> Tensor:
+    """Ones on and below a diagonal (the k-th above the main one), zeros above, as in NumPy.
+
+    >>> tri(2, 3)
+    Tensor([[1., 0., 0.],
+            [1., 1., 0.]], dtype=float32)
+    """
+    rows, columns = _sizes("tri", N, M)
+    return _from(
+        np.tri(rows, columns, k, dtypes.as_dtype(float if dtype is None else dtype)), device
+    )
+
+
+def _sizes(name: str, rows: Any, columns: Any) -> tuple[int, int]:
+    """The size of a matrix; a square one unless both are given."""
     for size in (rows, rows if columns is None else columns):
-        if not isinstance(size, numbers.Integral) or size < 0:
-            raise ArgumentError(f"eye: a size is an integer and not negative, not {size!r}")
-    found = dtypes.as_dtype(float if dtype is None else dtype)
-    return _from(np.eye(rows, columns, k, found), device)
+        if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 0:
+            raise ArgumentError(f"{name}: a size is an integer and not negative, not {size!r}")
+    return int(rows), int(rows if columns is None else columns)
 
 
 def _from(array: np.ndarray, device: Place) -> Tensor:
     """A Tensor of an array that nobody else holds."""
     where = backends.current() if device is None else backends.find(device)
     return tensors.wrap(Tensor, where.adopt(array), where, None)
+
+
+# These modules need this one when they are imported.
+from . import elementwise, movement  # noqa: E402

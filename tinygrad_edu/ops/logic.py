@@ -24,6 +24,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "not_equal",
+    "signbit",
 ]
 
 _COMPARED = "a comparison has no slope"
@@ -153,6 +154,20 @@ class Isfinite(Unary):
 
 
 isfinite = Isfinite()
+
+
+class Signbit(Unary):
+    """Whether the sign is set: of negative numbers, and of -0.0."""
+
+    ufunc = "signbit"
+    c = "(signbit({0}) != 0)"
+    accepts = "f"
+    result = "bool"
+    no_gradient = _COMPARED
+    references = named_alike("signbit", tensorflow="experimental.numpy.signbit")
+
+
+signbit = Signbit()
 
 
 class LogicalAnd(Binary):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import dtypes, tape, tensors
 from ..backends import Array
-from ..dtypes import DType
-from ..errors import ShapeError
+from ..dtypes import DType, DTypeLike
+from ..errors import DtypeError, ShapeError
 from ..op import (
     Aval,
     Axis,
@@ -30,24 +30,38 @@ from ..op import (
     unary,
 )
 from ..tensors import Tensor, TensorLike
-from .elementwise import astype, exp, log, sqrt, square, stop_gradient, where
-from .logic import equal, isfinite
-from .movement import concat, moveaxis, reshape, stack
+from .elementwise import astype, identity, subtract, where
+from .logic import isnan, logical_not, not_equal
+from .movement import concat, moveaxis, reshape
 
 __all__ = [
     "all",
     "any",
     "argmax",
     "argmin",
+    "count_nonzero",
     "logsumexp",
     "max",
     "mean",
     "min",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nansum",
     "prod",
     "std",
     "sum",
     "var",
 ]
+
+
+# NumPy's own, without the types that would ask for keywords, which take longer to pass.
+_add_up: Any = np.add.reduce
+_multiply_up: Any = np.multiply.reduce
+_largest: Any = np.maximum.reduce
+
+_MANY = 30_000
+"""From how many elements on another order of multiplications pays."""
 
 
 def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
@@ -69,6 +83,7 @@ class Reduction(Op, abstract=True):
     `reduce` does the same with less in front of it.
     """
 
+    axes = ("axis",)
     arity = 1
     function: str
     ufunc: str
@@ -101,14 +116,48 @@ class Reduction(Op, abstract=True):
         return Aval(shape, self.result or x.dtype)
 
 
+def accumulator(dtype: DType) -> DType:
+    """The dtype that sums and products of a dtype have: narrow integers and booleans become 32-bit
+    ones."""
+    if dtypes.kind(dtype) in "biu" and dtype.itemsize < 4:
+        return dtypes.uint32 if dtype.kind == "u" else dtypes.int32
+    return dtype
+
+
+def summand(name: str, x: TensorLike, dtype: DTypeLike) -> tuple[Tensor, DType]:
+    """x in the dtype that was asked for, and that dtype. Raises DtypeError for booleans, which
+    cannot be added up, in the name of the operation `name`."""
+    wanted = dtypes.as_dtype(dtype)
+    if wanted == dtypes.bool_:
+        raise DtypeError(f"{name}: dtype bool cannot hold one; use int32, or any() and all()")
+    return astype(x, wanted), wanted
+
+
 class _Accumulation(Reduction, abstract=True):
-    """Sums and products: narrow integers become 32-bit ones first, halves accumulate in float32."""
+    """Sums and products: narrow integers become 32-bit ones first, halves accumulate in float32.
+
+    `dtype` is that of the result; x is converted to it first.
+    """
+
+    def __call__(
+        self,
+        x: TensorLike,
+        /,
+        *,
+        axis: Axis = None,
+        dtype: DTypeLike = None,
+        keepdims: bool = False,
+    ) -> Tensor:
+        if dtype is not None:
+            x, wanted = summand(self.name, x, dtype)
+            return astype(self(x, axis=axis, keepdims=keepdims), wanted)
+        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        ndim = x._data.ndim
+        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
+        return unary(self, x, {"axis": axes, "keepdims": keepdims})
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
-        (dtype,) = given
-        narrow = dtypes.kind(dtype) in "biu" and dtype.itemsize < 4
-        unsigned = dtypes.uint32 if dtype.kind == "u" else dtypes.int32
-        return [unsigned if narrow else dtype]
+        return [accumulator(given[0])]
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
         total = self.total(xp)
@@ -192,11 +241,19 @@ mean = Mean()
 
 
 class Prod(_Accumulation):
-    """The product along axes. Its gradient is right, to any order, where factors are zero."""
+    """The product along axes. Its gradient is right, to any order, where factors are zero.
+
+    Integers narrower than 32 bits become 32-bit ones; `dtype` is that of the result.
+
+    >>> prod([[1, 2], [3, 4]], axis=1), prod([2, 3], dtype="float64")
+    (Tensor([ 2, 12], dtype=int32), Tensor(6., dtype=float64))
+    """
 
     function, ufunc = "prod", "multiply"
     gradients = (
-        lambda g, out, x, axis, keepdims: _beside(g, x, axis) * product_of_others(x, axis),
+        lambda g, out, x, axis, keepdims: (
+            _beside(g, x, axis) * unary(_product_of_others, x, {"axis": axis})
+        ),
     )
     references = {
         **_names("prod", "reduce_prod"),
@@ -207,40 +264,136 @@ class Prod(_Accumulation):
         ),
     }
 
+    def total(self, xp: Any) -> Callable[..., Any]:
+        reduce = super().total(xp)
+        if xp is not np:
+            return reduce
+
+        def compute(x: Array, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Array:
+            if x.size < _MANY or len(axis) < x.ndim:
+                return reduce(x, axis, dtype, out, keepdims)
+            # One after another, each product would wait for the last: 256 at a time instead.
+            flat = x.reshape(-1)
+            rest = x.size % 256
+            side = _multiply_up(flat[rest:].reshape((-1, 256)), 0, dtype)
+            found = _multiply_up(side) * _multiply_up(flat[:rest], 0, dtype)
+            return np.reshape(found, (1,) * x.ndim) if keepdims else found
+
+        return compute
+
 
 prod = Prod()
 
 
-def product_of_others(x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    """For each element the product of the others along these axes, without dividing by it.
+class ProductOfOthers(Op):
+    """For each element the product of the others along these axes."""
 
-    Pairs up neighbours: an element's others are its neighbour, times the others of their pair.
-    """
+    axes = ("axis",)
+
+    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...]) -> Array:
+        dtype = x.dtype
+        wide = x.astype(dtypes.float32) if dtype.itemsize == 2 else x
+        if xp is np and x.size < _MANY:
+            whole = _multiply_up(wide, axis, None, None, True)
+            if _divisible(whole):
+                return (whole / wide).astype(dtype, copy=False)
+        rest = tuple([i for i in range(x.ndim) if i not in axis])
+        front = wide.transpose((*rest, *axis))
+        row = front.reshape((*[x.shape[i] for i in rest], math.prod([x.shape[i] for i in axis])))
+        others = _others_in_blocks if xp is np else _others_in_row
+        found = others(row, xp.concatenate).reshape(front.shape)
+        return xp.moveaxis(found, tuple(range(len(rest))), rest).astype(dtype)
+
+    def infer(self, x: Aval, *, axis: tuple[int, ...]) -> Aval:
+        return x
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> Sequence[Tensor | None]:
+        # The same in operations that can be differentiated again and again, but slower.
+        with tape.GradientTape() as inner:
+            x = identity(inputs[0])
+            inner.watch(x)
+            found = product_of_others(x, params["axis"])
+        return [inner.gradient(found, x, output_gradients=cotangent)]
+
+
+_product_of_others = ProductOfOthers()
+
+
+def _divisible(products: np.ndarray) -> bool:
+    """Whether nothing vanished and nothing overflowed: then a division by a factor, which is the
+    fastest, is right."""
+    normal = np.isfinite(products) & (np.abs(products) > np.finfo(products.dtype).tiny)
+    return bool(normal.all())
+
+
+def _others_in_blocks(row: np.ndarray, join: Callable[..., Any]) -> np.ndarray:
+    """`_others_in_row`, where it can by division inside of blocks, whose products hardly vanish."""
+    *lead, size = row.shape
+    count = size // 64
+    # A block is every count-th element, so that the products of all blocks are made side by side.
+    blocks = row[..., : 64 * count].reshape((*lead, 64, count))
+    products = _multiply_up(blocks, -2, None, None, True)
+    if not count or not _divisible(products):
+        return np.asarray(_others_in_row(row, join))
+    outside = _others_in_row(join([products[..., 0, :], row[..., 64 * count :]], axis=-1), join)
+    inside = products / blocks
+    inside *= outside[..., None, :count]
+    return np.asarray(join([inside.reshape((*lead, -1)), outside[..., count:]], axis=-1))
+
+
+def product_of_others(x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """`ProductOfOthers`, composed of other operations."""
     rest = [i for i in range(x.ndim) if i not in axis]
     front = moveaxis(x, rest, range(len(rest)))
-    factors = math.prod([x.shape[i] for i in axis])
-    row = reshape(front, (*[x.shape[i] for i in rest], factors))
-    found = reshape(_product_of_others_in_row(row), front.shape)
+    row = reshape(front, (*[x.shape[i] for i in rest], math.prod([x.shape[i] for i in axis])))
+    found = reshape(_others_in_row(row, concat), front.shape)
     return moveaxis(found, range(len(rest)), rest)
 
 
-def _product_of_others_in_row(row: Tensor) -> Tensor:
+def _others_in_row(row: Any, join: Callable[..., Any]) -> Any:
+    """For each element of the last axis the product of the others, without dividing by it.
+
+    Pairs the elements up: the others of one are its neighbour, times the others of their pair.
+    """
     size = row.shape[-1]
     if size <= 1:
         return row * 0.0 + 1.0
+    half = size // 2
+    left, right, last = row[..., :half], row[..., half : 2 * half], row[..., 2 * half :]
+    pairs = left * right
+    others = _others_in_row(pairs, join)
     if size % 2:
-        last = row[..., -1:]
-        others = _product_of_others_in_row(row[..., :-1])
-        product = others[..., :1] * row[..., :1]
-        return concat([others * last, product], axis=-1)
-    left, right = row[..., 0::2], row[..., 1::2]
-    of_pairs = _product_of_others_in_row(left * right)
-    return reshape(stack([of_pairs * right, of_pairs * left], axis=-1), row.shape)
+        product = others[..., :1] * pairs[..., :1]
+        others = others * last
+        return join([others * right, others * left, product], axis=-1)
+    return join([others * right, others * left], axis=-1)
 
 
 def _of_extreme(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
-    chosen = astype(equal(x, _beside(out, x, axis)), x.dtype)
-    return chosen * _beside(g / reshape(sum(chosen, axis=axis), g.shape), x, axis)
+    return apply(_shares, x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
+
+
+class Shares(Op):
+    """Of the elements that equal an extreme along axes, each its share of 1; of the others, 0."""
+
+    axes = ("axis",)
+    no_gradient = "it is constant wherever it is continuous"
+
+    def forward(self, xp: Any, x: Array, extreme: Array, *, axis: tuple[int, ...]) -> Array:
+        wide = dtypes.float32 if x.dtype.itemsize == 2 else x.dtype
+        chosen = xp.asarray(x == extreme).astype(wide)
+        count = xp.sum(chosen, axis=axis, keepdims=True)
+        if xp is np and (count == 1).all():
+            return chosen.astype(x.dtype, copy=False)
+        return (chosen / count).astype(x.dtype)
+
+    def infer(self, x: Aval, extreme: Aval, *, axis: tuple[int, ...]) -> Aval:
+        return x
+
+
+_shares = Shares()
 
 
 class Max(Reduction):
@@ -295,6 +448,7 @@ class Argmax(Op):
     """Where the largest element is: its index (int32) along one axis, the first one in a tie;
     without an axis, its index among all elements in order."""
 
+    axes = ("axis",)
     no_gradient = "an index has no slope"
     function = "argmax"
     accepts_empty = False
@@ -342,51 +496,342 @@ class Argmin(Argmax):
 argmin = Argmin()
 
 
-def var(
-    x: TensorLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
-) -> Tensor:
+class Var(Reduction):
     """The mean square distance from the mean along axes, divided by their number less `correction`.
+
+    Integers become float32.
 
     >>> var(np.array([1.0, 3.0])), var(np.array([1.0, 3.0]), correction=1)
     (Tensor(1., dtype=float64), Tensor(2., dtype=float64))
     """
-    x = as_float(x)
-    dtype = x.dtype
-    wide = astype(x, dtypes.float32) if dtypes.is_half(dtype) else x
-    axes = normalize_axes("var", axis, x.ndim)
-    squares = square(wide - mean(wide, axis=axes, keepdims=True))
-    total = sum(squares, axis=axes, keepdims=keepdims)
-    return astype(total / (_count(x._data, total._data) - correction), dtype)
+
+    function, ufunc = "var", "add"
+    gradients = (
+        lambda g, out, x, axis, correction, keepdims: apply(
+            _deviations,
+            x,
+            _beside(g * (2 * _inverse_freedom(x._data.shape, axis, correction)), x, axis),
+            axis=axis,
+        ),
+    )
+    references = {
+        "tensorflow": lambda tf, x, **params: _tensorflow_variance(tf, x, **params),
+        "torch": lambda torch, x, axis, correction, keepdims: torch.var(
+            x, axis, correction=correction, keepdim=keepdims
+        ),
+        "jax": "numpy.var",
+    }
+    examples = (
+        example(axis=None, correction=0, keepdims=False),
+        example(axis=0, correction=0.5, keepdims=True),
+        example(axis=(-1,), correction=0, keepdims=False),
+        example(axis=(0, -1), correction=0.5, keepdims=True),
+    )
+
+    def __call__(
+        self,
+        x: TensorLike,
+        /,
+        *,
+        axis: Axis = None,
+        correction: float = 0.0,
+        keepdims: bool = False,
+    ) -> Tensor:
+        x = as_float(x)
+        ndim = x._data.ndim
+        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
+        return unary(self, x, {"axis": axes, "correction": correction, "keepdims": keepdims})
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        def compute(x: Array, *, axis: tuple[int, ...], correction: float, keepdims: bool) -> Array:
+            dtype = x.dtype
+            wide = x.astype(dtypes.float32) if dtype.itemsize == 2 else x
+            squares = _centered(xp, wide, axis)
+            if xp is np:
+                np.multiply(squares, squares, squares)
+                total = _add_up(squares, axis, None, None, keepdims)
+            else:
+                total = xp.sum(xp.square(squares), axis=axis, keepdims=keepdims)
+            found = self.finish(xp, total * _inverse_freedom(x.shape, axis, correction))
+            return found if dtype.itemsize > 2 else found.astype(dtype)
+
+        return compute
+
+    def finish(self, xp: Any, variance: Array) -> Array:
+        """What is made of the variance."""
+        return variance
+
+    def infer(  # type: ignore[override]
+        self, x: Aval, *, axis: tuple[int, ...], correction: float, keepdims: bool
+    ) -> Aval:
+        return super().infer(x, axis=axis, keepdims=keepdims)
 
 
-def std(
-    x: TensorLike, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
-) -> Tensor:
-    """The square root of `var`. Where it is 0, so is its gradient.
+var = Var()
+
+
+class Std(Var):
+    """The square root of `var`. Where it is 0, so is its gradient, as in PyTorch.
 
     >>> std(np.array([1.0, 3.0]))
     Tensor(1., dtype=float64)
     """
-    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
-    flat = equal(variance, 0)
-    # At 0 the root is infinitely steep; what it is given there instead has no slope.
-    return where(flat, 0.0, sqrt(where(flat, 1.0, variance)))
+
+    function = "std"
+    gradients = (
+        lambda g, out, x, axis, correction, keepdims: apply(
+            _deviations,
+            x,
+            _beside(
+                g
+                * unary(_over, out, {"number": _inverse_freedom(x._data.shape, axis, correction)}),
+                x,
+                axis,
+            ),
+            axis=axis,
+        ),
+    )
+    references = {
+        "tensorflow": lambda tf, x, **params: tf.sqrt(_tensorflow_variance(tf, x, **params)),
+        "torch": lambda torch, x, axis, correction, keepdims: torch.std(
+            x, axis, correction=correction, keepdim=keepdims
+        ),
+        "jax": "numpy.std",
+    }
+
+    def finish(self, xp: Any, variance: Array) -> Array:
+        return xp.sqrt(variance)
 
 
-def logsumexp(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) along axes, without overflow.
+std = Std()
+
+
+class OverOrZero(Op):
+    """A number over x, and 0 where x is 0. Of a standard deviation: where the root of the variance
+    is infinitely steep, this takes it for flat."""
+
+    gradients = (lambda g, out, x, number: -g * out * out / number,)
+
+    def forward(self, xp: Any, x: Array, *, number: float) -> Array:
+        if xp is np and x.all():
+            return number / x
+        found = number / xp.where(x == 0, 1, x)
+        return xp.where(x == 0, 0, found).astype(x.dtype)
+
+    def infer(self, x: Aval, *, number: float) -> Aval:
+        return x
+
+
+_over = OverOrZero()
+
+
+def _tensorflow_variance(tf: Any, x: Any, axis: Any, correction: float, keepdims: bool) -> Any:
+    """TensorFlow's variance knows no correction."""
+    found = tf.math.reduce_variance(x, axis, keepdims)
+    count = int(tf.size(x)) // (int(tf.size(found)) or 1)
+    return found * (count / (count - correction or math.nan))
+
+
+def _inverse_freedom(shape: Shape, axis: tuple[int, ...], correction: float) -> float:
+    """1 over the number of elements along axes less a correction; infinite if none is left."""
+    freedom = math.prod([shape[a] for a in axis]) - correction
+    return 1 / freedom if freedom > 0 else math.inf
+
+
+def _centered(xp: Any, x: Array, axis: tuple[int, ...]) -> Array:
+    """x less its mean along axes, in an array of its own."""
+    count = math.prod([x.shape[a] for a in axis])
+    if xp is np:
+        mean = _add_up(x, axis, None, None, True)
+        return np.asarray(np.subtract(x, mean / x.dtype.type(count)))
+    return x - xp.sum(x, axis=axis, keepdims=True) / count
+
+
+class Deviations(Op):
+    """The distances of x from its mean along axes, times a scale that is constant along them.
+
+    Taking off the mean is its own transpose, so the gradient of x is made in the same way.
+    """
+
+    axes = ("axis",)
+    gradients = (
+        lambda g, out, x, scale, axis: apply(_deviations, g, scale, axis=axis),
+        lambda g, out, x, scale, axis: sum(
+            g * subtract(x, mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=True
+        ),
+    )
+
+    def forward(self, xp: Any, x: Array, scale: Array, *, axis: tuple[int, ...]) -> Array:
+        dtype = x.dtype
+        wide = x.astype(dtypes.float32) if dtype.itemsize == 2 else x
+        found = _centered(xp, wide, axis)
+        found *= scale
+        return found if dtype.itemsize > 2 else found.astype(dtype)
+
+    def infer(self, x: Aval, scale: Aval, *, axis: tuple[int, ...]) -> Aval:
+        return x
+
+
+_deviations = Deviations()
+
+
+class Logsumexp(Reduction):
+    """log(sum(exp(x))) along axes, without overflow; integers become float32.
+
+    The sum of nothing is 0, and its logarithm minus infinity. The gradient is the softmax; in its
+    limit where x is infinite: the elements at infinity share it, and where all are minus infinity
+    it is 0 (TensorFlow and JAX have NaN there).
 
     >>> logsumexp(np.array([1000.0, 1000.0]))
     Tensor(1000.69314718, dtype=float64)
     """
-    x = as_float(x)
-    axes = normalize_axes("logsumexp", axis, x.ndim)
-    top = stop_gradient(max(x, axis=axes, keepdims=True))
-    top = where(isfinite(top), top, 0.0)
-    found = log(sum(exp(x - top), axis=axes, keepdims=True)) + top
-    return (
-        found if keepdims else reshape(found, [s for i, s in enumerate(x.shape) if i not in axes])
+
+    function, ufunc = "logsumexp", "logaddexp"
+    gradients = (
+        lambda g, out, x, axis, keepdims: (
+            apply(_softmax_of, x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
+        ),
     )
+    references = {
+        "tensorflow": "reduce_logsumexp",
+        "torch": lambda torch, x, axis, keepdims: (
+            x.clone()  # along no axis; PyTorch would take all
+            if axis == ()
+            else torch.logsumexp(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
+        ),
+        "jax": "nn.logsumexp",
+    }
+
+    def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return super().__call__(as_float(x), axis=axis, keepdims=keepdims)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        def compute(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+            dtype = x.dtype
+            wide = x.astype(dtypes.float32) if dtype.itemsize == 2 else x
+            if xp is np:
+                top = _largest(wide, axis, None, None, True, -np.inf)
+            else:
+                top = xp.max(wide, axis=axis, keepdims=True, initial=-np.inf)
+            if xp is not np or not _all_finite(top):
+                top = xp.where(xp.isfinite(top), top, 0)  # an infinite one would leave NaN
+            rest = xp.asarray(wide - top)
+            if xp is np:
+                total = _add_up(np.exp(rest, rest), axis, None, None, True)
+            else:
+                total = xp.sum(xp.exp(rest), axis=axis, keepdims=True)
+            total = (xp.log(total) + top).astype(dtype)
+            if not keepdims:
+                total = total.reshape([s for i, s in enumerate(x.shape) if i not in axis])
+            return total
+
+        return compute
+
+
+logsumexp = Logsumexp()
+
+
+def _all_finite(x: np.ndarray) -> bool:
+    """Whether there is no infinity and no NaN in x; at once where it is one number."""
+    return math.isfinite(x.item()) if x.size == 1 else bool(np.isfinite(x).all())
+
+
+class SoftmaxOf(Op):
+    """exp(x - total), the softmax of x, if total is its logsumexp along axes; and the limit of
+    that where the total is infinite."""
+
+    axes = ("axis",)
+    gradients = (
+        lambda g, out, x, total, axis: g * out,
+        lambda g, out, x, total, axis: -sum(g * out, axis=axis, keepdims=True),
+    )
+
+    def forward(self, xp: Any, x: Array, total: Array, *, axis: tuple[int, ...]) -> Array:
+        found = xp.asarray(x - total)
+        found = np.exp(found, found) if xp is np else xp.exp(found)
+        # The sum is 1, but for what the total lost in rounding where x is large.
+        if xp is np and _all_finite(total):
+            found /= _add_up(found, axis, None, None, True)
+            return found
+        sums = xp.sum(found, axis=axis, keepdims=True)
+        found = found / xp.where(sums > 0, sums, 1)
+        top = (x == total) & (total > 0)
+        count = xp.maximum(xp.sum(top, axis=axis, keepdims=True), 1)
+        return xp.where(xp.isinf(total), top / count, found).astype(x.dtype)
+
+    def infer(self, x: Aval, total: Aval, *, axis: tuple[int, ...]) -> Aval:
+        return x
+
+
+_softmax_of = SoftmaxOf()
+
+
+def count_nonzero(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """How many elements along axes are not zero, as int32; NaN is not zero. It has no gradient.
+
+    >>> count_nonzero(np.array([[0.0, 1.0], [2.0, np.nan]]), axis=1)
+    Tensor([1, 2], dtype=int32)
+    """
+    x = tensors.as_tensor(x)
+    axes = normalize_axes("count_nonzero", axis, x.ndim)
+    return sum(not_equal(x, 0), axis=axes, keepdims=keepdims)
+
+
+def nansum(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum along axes of what is not NaN, as in NumPy: 0 where nothing is left.
+
+    >>> nansum(np.array([1.0, np.nan, 2.0]))
+    Tensor(3., dtype=float64)
+    """
+    x = tensors.as_tensor(x)
+    axes = normalize_axes("nansum", axis, x.ndim)
+    return sum(where(isnan(x), 0, x), axis=axes, keepdims=keepdims)
+
+
+def nanmean(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean along axes of what is not NaN, as in NumPy: NaN where nothing is left. Integers
+    become float32.
+
+    >>> nanmean(np.array([1.0, np.nan, 2.0]))
+    Tensor(1.5, dtype=float64)
+    """
+    x = as_float(x)
+    axes = normalize_axes("nanmean", axis, x.ndim)
+    total = sum(where(isnan(x), 0, x), axis=axes, keepdims=keepdims)
+    count = sum(logical_not(isnan(x)), axis=axes, keepdims=keepdims)
+    return total / astype(count, x.dtype)
+
+
+def nanmax(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element along axes that is not NaN, as in NumPy: NaN where nothing is left.
+    Ties share the gradient.
+
+    >>> nanmax(np.array([1.0, np.nan, 2.0]))
+    Tensor(2., dtype=float64)
+    """
+    return _extreme_of_numbers("nanmax", max, -math.inf, x, axis, keepdims)
+
+
+def nanmin(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element along axes that is not NaN, as in NumPy: NaN where nothing is left.
+    Ties share the gradient.
+
+    >>> nanmin(np.array([1.0, np.nan, 2.0]))
+    Tensor(1., dtype=float64)
+    """
+    return _extreme_of_numbers("nanmin", min, math.inf, x, axis, keepdims)
+
+
+def _extreme_of_numbers(
+    name: str, extreme: Reduction, worst: float, given: TensorLike, axis: Axis, keepdims: bool
+) -> Tensor:
+    x = tensors.as_tensor(given)
+    axes = normalize_axes(name, axis, x.ndim)
+    if not dtypes.is_float(x.dtype):
+        return extreme(x, axis=axes, keepdims=keepdims)
+    absent = isnan(x)
+    found = extreme(where(absent, worst, x), axis=axes, keepdims=keepdims)
+    return where(all(absent, axis=axes, keepdims=keepdims), math.nan, found)
 
 
 def as_float(x: TensorLike) -> Tensor:

@@ -1,0 +1,142 @@
+"""What networks are made of where it is hard: infinities, ties, rows with nothing to see, halves,
+chance. Values and gradients are held against the frameworks in `reference_tests`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as edu
+from tinygrad_edu import ops
+from tinygrad_edu.errors import OutOfRangeError
+
+INF = math.inf
+
+
+@pytest.mark.parametrize("function", [ops.relu, ops.gelu, ops.silu, ops.softplus, ops.elu])
+def test_far_out_activations_are_their_limits_and_so_are_their_slopes(
+    function: Callable[..., Any],
+) -> None:
+    with np.errstate(all="raise", under="ignore"):
+        for x, value, slope in ((INF, INF, 1), (1e30, 1e30, 1), (-1e30, 0, 0), (-INF, 0, 0)):
+            expected = -1 if function is ops.elu and x < 0 else value
+            assert function(x).item() == pytest.approx(expected, rel=1e-6, abs=1e-30)
+            assert edu.grad(function)(x).item() == pytest.approx(slope, abs=1e-30)
+
+
+def test_exact_gelu_and_its_slope_are_those_of_the_error_function() -> None:
+    x = np.linspace(-12, 12, 20_001)
+    below = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x])
+    density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    slope = edu.grad(lambda t: ops.gelu(t, approximate=False).sum())
+    for dtype, units in (("float64", 8), ("float32", 4)):
+        given, eps = x.astype(dtype), float(np.finfo(dtype).eps)
+        scale = eps * np.maximum(1, np.abs(x))
+        assert np.all(
+            np.abs(ops.gelu(given, approximate=False).numpy() - x * below) < units * scale
+        )
+        assert np.all(np.abs(slope(given).numpy() - below - x * density) < units * scale)
+    tiny = np.array([0.0, 1e-45, -1e-45, 1e-38], "float32")
+    assert slope(tiny).tolist() == [0.5] * 4
+
+
+def test_a_relu_lets_no_infinite_gradient_through_where_it_is_off() -> None:
+    with np.errstate(divide="ignore"):
+        assert edu.grad(lambda x: ops.sqrt(ops.relu(x)))(-1.0).item() == 0
+
+
+@pytest.mark.parametrize("large", [1e4, 1e30, INF])
+def test_cross_entropies_of_right_and_huge_logits_are_0(large: float) -> None:
+    target = np.array([1.0, 0.0], "float32")
+    found = ops.binary_crossentropy(target, [large, -large], from_logits=True)
+    assert found.tolist() == [0, 0]
+    slope = edu.grad(lambda x: ops.binary_crossentropy(target, x, from_logits=True).sum())
+    assert slope(np.array([large, -large], "float32")).tolist() == [0, 0]
+    logits = np.array([0.0, -large], "float32")
+    assert ops.categorical_crossentropy(target, logits, from_logits=True).item() == 0
+    one_of = edu.grad(lambda x: ops.categorical_crossentropy(target, x, from_logits=True))
+    assert one_of(logits).tolist() == [0, 0]
+    named = edu.grad(lambda x: ops.sparse_categorical_crossentropy([0], x, from_logits=True).sum())
+    assert named(logits[None]).tolist() == [[0, 0]]
+
+
+def test_a_class_that_is_not_there_is_refused() -> None:
+    for wrong in (3, -1):
+        for from_logits in (True, False):
+            with pytest.raises(OutOfRangeError, match=rf"class {wrong} is not one of 3"):
+                ops.sparse_categorical_crossentropy([wrong], np.ones((1, 3)), from_logits)
+
+
+def test_what_is_all_alike_normalizes_to_0_without_nan() -> None:
+    x = np.full((2, 3), 7.0)
+    for function in (ops.layer_norm, lambda t: ops.batch_norm(t)[0]):
+        assert function(x).tolist() == [[0, 0, 0]] * 2
+        assert np.isfinite(edu.grad(lambda t, f=function: (f(t) ** 2).sum())(x).numpy()).all()
+    assert ops.rms_norm(np.zeros(3)).tolist() == [0, 0, 0]
+    assert edu.grad(lambda t: ops.cosine_similarity(t, np.ones(3)))(np.zeros(3)).tolist() == [0] * 3
+
+
+def test_a_query_that_sees_nothing_gets_0_and_gives_no_gradient() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 2, 1, 3))
+    mask = np.array([[True, True], [False, False]])
+
+    def total(q: Any) -> Any:
+        return ops.dot_product_attention(q, x, x, mask=mask).sum()
+
+    assert ops.dot_product_attention(x, x, x, mask=mask).numpy()[0, 1].tolist() == [[0, 0, 0]]
+    slope = edu.grad(total)(x).numpy()
+    assert np.isfinite(slope).all()
+    assert slope[0, 1].tolist() == [[0, 0, 0]]
+
+
+def test_dropout_keeps_the_mean_and_drops_the_gradient_too() -> None:
+    key = edu.random.key(0)
+    x = edu.ones(10_000)
+    found = ops.dropout(x, 0.25, key=key).numpy()
+    assert set(found.tolist()) == {0.0, float(np.float32(1 / 0.75))}
+    assert abs(found.mean() - 1) < 0.03
+    slope = edu.grad(lambda t: ops.dropout(t, 0.25, key=key).sum())(x)
+    np.testing.assert_array_equal(slope.numpy(), found)
+    edu.random.seed(1)
+    assert ops.dropout(x, 0.5).tolist() != ops.dropout(x, 0.5).tolist()
+    assert not ops.dropout(x, 1.0).numpy().any()
+
+
+HALVES: dict[str, Callable[[Any], Any]] = {
+    "relu": ops.relu,
+    "gelu": ops.gelu,
+    "exact gelu": lambda x: ops.gelu(x, approximate=False),
+    "silu": ops.silu,
+    "softplus": ops.softplus,
+    "softsign": ops.softsign,
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+    "layer_norm": ops.layer_norm,
+    "rms_norm": ops.rms_norm,
+    "sparse": lambda x: ops.sparse_categorical_crossentropy([1], x, from_logits=True),
+    "binary": lambda x: ops.binary_crossentropy(ops.ones_like(x), x, from_logits=True),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", HALVES)
+def test_halves_compute_in_float32(name: str, dtype: str) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    function = HALVES[name]
+    values = np.array([[-2.5, -0.5, 0.25, 3.0]], "float32")
+    slope = edu.grad(lambda x: (function(x) * function(x)).sum())
+    narrow = edu.tensor(values).astype(dtype)
+    eps = 1e-3 if dtype == "float16" else 8e-3
+    for found, expected in (
+        (function(narrow), function(values)),
+        (slope(narrow), slope(values)),
+    ):
+        assert found.dtype == narrow.dtype
+        np.testing.assert_allclose(
+            found.astype("float32").numpy(), expected.numpy(), rtol=6 * eps, atol=6 * eps
+        )

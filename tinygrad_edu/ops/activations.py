@@ -1,0 +1,558 @@
+"""Activation functions, each of one argument, element by element.
+
+Those that networks run on (relu, gelu, silu, softplus) are primitives, whose kernels work in place
+on a temporary of their own; the rest are composed. At a kink each follows PyTorch, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import tensors
+from ..backends import Array
+from ..errors import ArgumentError
+from ..op import Elementwise, Unary, binary, normalize_axis, real
+from ..tensors import Tensor, TensorLike
+from .elementwise import abs, exp, expm1, sigmoid, sign, tanh, where
+from .kernels import in_float32, onto
+from .reduction import as_float
+from .special import erf
+
+__all__ = [
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "silu",
+    "soft_shrink",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh_shrink",
+    "threshold",
+]
+
+_LARGE = 10_000  # elements, from which on memory counts more than calls
+
+
+class Relu(Unary):
+    """x where it is positive, else 0. The gradient at 0 is 0, as in all three frameworks.
+
+    >>> relu([-1.0, 0.0, 2.0])
+    Tensor([0., 0., 2.], dtype=float32)
+    """
+
+    c = "({0} < 0 ? 0 : {0})"
+    accepts = "iuf"
+    gradients = (lambda g, out, x: binary(gate, g, x),)
+    references = {"tensorflow": "nn.relu", "torch": "relu", "jax": "nn.relu"}
+    domain = real(-3, 3, away=(0,))
+    kinks = ((0,), (-0.0,))
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        if xp is np and x.size > _LARGE and x.dtype.kind == "f":
+            return x.clip(0, np.inf)  # a third of the time that NumPy's maximum takes
+        return xp.maximum(x, x.dtype.type(0))
+
+
+relu = Relu()
+
+_BITS = {2: np.dtype("int16"), 4: np.dtype("int32"), 8: np.dtype("int64")}
+
+
+class Gate(Elementwise):
+    """A cotangent g where x is positive, else 0, whatever g is: also for an infinite one."""
+
+    c = "({1} > 0 ? {0} : 0)"
+    gradients = (lambda h, out, g, x: binary(gate, h, x), None)
+
+    def forward(self, xp: Any, g: Array, x: Array) -> Array:
+        passed = x > 0
+        if xp is not np:
+            return xp.where(passed, g, g.dtype.type(0))
+        # The bits of g times 0 or 1: a tenth of the time that NumPy's `where` takes.
+        return np.multiply(g.view(_BITS[g.dtype.itemsize]), passed).view(g.dtype)
+
+
+gate = Gate()
+
+
+class _Smooth(Unary, abstract=True):
+    """Base of the activations that halves compute in float32."""
+
+    result = "float"
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+
+class Silu(_Smooth):
+    """x * sigmoid(x). At -infinity 0, its limit (the frameworks give NaN).
+
+    Source: D. Hendrycks, K. Gimpel, Gaussian error linear units, arXiv:1606.08415, section 4.
+
+    >>> silu([0.0, 1.0])
+    Tensor([0.       , 0.7310586], dtype=float32)
+    """
+
+    c = "({0} / (1 + exp(-{0})))"
+    gradients = (lambda g, out, x: g * silu_slope(x),)
+    references = {"tensorflow": "nn.silu", "torch": "nn.functional.silu", "jax": "nn.silu"}
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        found = x.clip(_LOWEST[x.dtype.itemsize], np.inf)
+        powers = xp.negative(found)
+        powers = onto(xp.exp, powers)
+        powers += 1
+        found /= powers
+        return found
+
+
+silu = Silu()
+
+
+def swish(x: TensorLike, /) -> Tensor:
+    """`silu` by another name."""
+    return silu(x)
+
+
+# Further down exp(-x) overflows, and the logistic function is as good as 0.
+_LOWEST = {4: -88.0, 8: -709.0}
+
+
+class SiluSlope(_Smooth):
+    """The derivative of silu: s * (1 + x * (1 - s)), of s = sigmoid(x)."""
+
+    gradients = (lambda g, out, x: g * (_bell(x) * (2.0 + x * (1.0 - 2.0 * sigmoid(x)))),)
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        lowest = _LOWEST[x.dtype.itemsize]
+        found = x.clip(lowest, -lowest)
+        powers = xp.negative(found)
+        powers = onto(xp.exp, powers)
+        share = 1 + powers
+        share = onto(xp.reciprocal, share)
+        powers *= share  # 1 - s; first, for x times the power may overflow
+        found *= powers
+        found += 1
+        found *= share
+        return found
+
+
+silu_slope = SiluSlope()
+
+
+def _bell(x: Tensor) -> Tensor:
+    """The derivative of sigmoid, accurate in both tails."""
+    return sigmoid(x) * sigmoid(-x)
+
+
+class Gelu(_Smooth):
+    """x times the normal distribution function of x."""
+
+    c = "(0.5 * {0} * (1 + erf({0} * 0.70710678118654752)))"
+    gradients = (lambda g, out, x: g * binary(gelu_slope, x, out),)
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        if x.dtype.itemsize > 4:
+            found = x.clip(-40.0, np.inf)
+            return found * (0.5 * (1 + erf.forward(xp, found.clip(-40.0, 40.0) * math.sqrt(0.5))))
+        found = x.clip(-8.0, np.inf)
+        bounded = found.clip(-8.0, 8.0)
+        square = bounded * bounded
+        logit = _LOGIT[0] * square
+        for coefficient in _LOGIT[1:-1]:
+            logit += coefficient
+            logit *= square
+        logit += _LOGIT[-1]
+        logit *= bounded
+        powers = xp.negative(logit)
+        powers = onto(xp.exp, powers)
+        powers += 1
+        found /= powers
+        return found
+
+
+# The normal distribution function is 1 / (1 + exp(-x p(x * x))); this p, highest power first, was
+# fitted on [0, 6.5] by reweighted least squares (C. L. Lawson's), to log Phi(x) - log Phi(-x) over
+# x, for the smallest error of x Phi(x): 7e-8, which is half a unit of float32.
+_LOGIT = (
+    3.61872824e-09, -2.67293810e-07, 7.94622759e-06, -1.10555892e-04, -6.59094928e-05,
+    7.26678227e-02, 1.59576899,
+)  # fmt: skip
+
+_gelu = Gelu()
+
+
+def _weight(xp: Any, out: Array, x: Array) -> Array:
+    """out / x, for an activation that is x times something, which is one half at 0."""
+    safe = xp.abs(x) > 1e-30  # what is smaller may have been rounded to no more than a few bits
+    if xp is np and safe.all():
+        return out / x
+    return xp.where(safe, out / xp.where(safe, x, x.dtype.type(1)), x.dtype.type(0.5))
+
+
+class GeluSlope(Elementwise):
+    """The derivative of gelu: Phi(x) + x * phi(x), of the normal distribution and its density.
+
+    `out` is gelu(x), which gives Phi(x) cheaply; all that depends on x is in the gradient of x.
+    """
+
+    arity = 2
+    result = "float"
+
+    gradients = (
+        lambda g, slope, x, out: g * (exp(x * x * -0.5) * _DENSITY * (2.0 - x * x)),
+        None,
+    )
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+    def forward(self, xp: Any, x: Array, out: Array) -> Array:
+        x = x.clip(-40.0, 40.0)
+        found = xp.square(x)
+        found *= -0.5
+        found = onto(xp.exp, found)
+        found *= _DENSITY
+        found *= x
+        found += _weight(xp, out.clip(-40.0, 40.0), x)
+        return found
+
+
+_DENSITY = 1 / math.sqrt(2 * math.pi)
+gelu_slope = GeluSlope()
+
+
+class GeluTanh(_Smooth):
+    """An approximation of gelu: x * (1 + tanh(y)) / 2, y = sqrt(2 / pi) * (x + 0.044715 x**3)."""
+
+    c = "(0.5 * {0} * (1 + tanh(0.79788456080286536 * {0} * (1 + 0.044715 * {0} * {0}))))"
+    gradients = (lambda g, out, x: g * gelu_tanh_slope(x),)
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        found = x.clip(-20.0, np.inf)
+        bounded = found.clip(-20.0, 20.0)
+        angle = xp.square(bounded)
+        angle *= 0.044715 * _STEEPNESS
+        angle += _STEEPNESS
+        angle *= bounded
+        angle = onto(xp.tanh, angle)
+        angle += 1
+        angle *= 0.5
+        found *= angle
+        return found
+
+
+_STEEPNESS = math.sqrt(2 / math.pi)
+_gelu_tanh = GeluTanh()
+
+
+class GeluTanhSlope(_Smooth):
+    """The derivative of the approximate gelu: w + x * w (1 - w) z', of w = 1 / (1 + exp(-z)) and
+    z = 2 y."""
+
+    gradients = (lambda g, out, x: g * _gelu_tanh_curvature(x),)
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        x = x.clip(-10.0, 10.0)  # as good as 0 and 1 further out
+        square = xp.square(x)
+        powers = square * (-0.044715 * 2 * _STEEPNESS)
+        powers -= 2 * _STEEPNESS
+        powers *= x
+        powers = onto(xp.exp, powers)
+        weight = onto(xp.reciprocal, 1 + powers)
+        powers *= weight  # 1 - w, without its cancellation
+        powers *= x
+        square *= 3 * 0.044715 * 2 * _STEEPNESS
+        square += 2 * _STEEPNESS
+        powers *= square
+        powers += 1
+        powers *= weight
+        return powers
+
+
+gelu_tanh_slope = GeluTanhSlope()
+
+
+def _gelu_tanh_curvature(x: Tensor) -> Tensor:
+    """The second derivative of the approximate gelu; 0 far out, where it underflows."""
+    x = where(abs(x) > 20.0, 20.0, x)
+    square = x * x
+    angle = x * (square * (0.044715 * _STEEPNESS) + _STEEPNESS)
+    first = square * (3 * 0.044715 * _STEEPNESS) + _STEEPNESS
+    height = tanh(angle)
+    # x (1 + tanh y) / 2, differentiated twice: (1 - tanh(y)**2) (y' + x y'' / 2 - x y'**2 tanh y).
+    half = square * (3 * 0.044715 * _STEEPNESS)
+    return (1.0 - height * height) * (first + half - x * first * first * height)
+
+
+def gelu(x: TensorLike, /, approximate: bool = True) -> Tensor:
+    """x times the share of a normal distribution that is below x; `approximate`, which is Keras's
+    default (PyTorch's is exact), puts tanh in its place, less than 0.001 off.
+
+    Source: D. Hendrycks, K. Gimpel, Gaussian error linear units, arXiv:1606.08415.
+
+    >>> gelu([-1.0, 0.0, 1.0], approximate=False)
+    Tensor([-0.15865523,  0.        ,  0.8413448 ], dtype=float32)
+    """
+    return _gelu_tanh(x) if approximate else _gelu(x)
+
+
+class Softplus(_Smooth):
+    """log(1 + exp(x)), without overflow, and accurate in both tails.
+
+    >>> softplus([-100.0, 0.0, 100.0])
+    Tensor([3.783506e-44, 6.931472e-01, 1.000000e+02], dtype=float32)
+    """
+
+    c = "(fmax({0}, 0) + log1p(exp(-fabs({0}))))"
+    gradients = (lambda g, out, x: g * sigmoid(x),)
+    references = {
+        "tensorflow": "math.softplus",
+        # PyTorch goes over to x itself above a threshold, 20 unless told otherwise.
+        "torch": lambda torch, x: torch.nn.functional.softplus(x, threshold=40.0),
+        "jax": "nn.softplus",
+    }
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        return _softplus(xp, x)
+
+
+def _softplus(xp: Any, x: Array) -> Array:
+    found = onto(xp.negative, xp.abs(x))
+    found = onto(xp.log1p, onto(xp.exp, found))
+    found += relu.forward(xp, x)
+    return found
+
+
+softplus = Softplus()
+
+
+class Softsign(_Smooth):
+    """x / (1 + |x|). The gradient at 0 is 1. At infinity 1, its limit (the frameworks give NaN).
+
+    >>> softsign([1.0, -3.0])
+    Tensor([ 0.5 , -0.75], dtype=float32)
+    """
+
+    c = "({0} / (1 + fabs({0})))"
+    gradients = (lambda g, out, x: g / (1.0 + abs(x)) ** 2,)
+    references = {
+        # Spelled out: TensorFlow's has no gradient of the gradient.
+        "tensorflow": lambda tf, x: x / (1 + tf.abs(x)),
+        "torch": "nn.functional.softsign",
+        "jax": "nn.soft_sign",
+    }
+    domain = real(-3, 3, away=(0,))
+
+    def forward(self, xp: Any, x: Array) -> Array:
+        largest = float(np.finfo(x.dtype).max)
+        x = x.clip(-largest, largest)
+        return x / (1 + xp.abs(x))
+
+
+softsign = Softsign()
+
+
+def relu6(x: TensorLike, /) -> Tensor:
+    """x between 0 and 6, else the nearer of them. The gradient at both is 0, as in TensorFlow and
+    PyTorch.
+
+    >>> relu6([-1.0, 2.0, 7.0])
+    Tensor([0., 2., 6.], dtype=float32)
+    """
+    return _between(x, 0.0, 6.0)
+
+
+def hard_tanh(x: TensorLike, /) -> Tensor:
+    """x between -1 and 1, else the nearer of them. The gradient at both is 0, as in PyTorch.
+
+    >>> hard_tanh([-2.0, 0.5])
+    Tensor([-1. ,  0.5], dtype=float32)
+    """
+    return _between(x, -1.0, 1.0)
+
+
+def _between(x: TensorLike, low: float, high: float) -> Tensor:
+    x = as_float(x)
+    return where(x <= low, low, where(x >= high, high, x))  # this way round, NaN stays NaN
+
+
+def leaky_relu(x: TensorLike, /, negative_slope: float = 0.2) -> Tensor:
+    """x where it is positive, else x * negative_slope. That is the gradient at 0 too, as in
+    TensorFlow and PyTorch (in JAX it is 1).
+
+    >>> leaky_relu([-1.0, 2.0])
+    Tensor([-0.2,  2. ], dtype=float32)
+    """
+    x = as_float(x)
+    return where(x > 0, x, x * negative_slope)
+
+
+def elu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha * (exp(x) - 1). The gradient at 0 is alpha, as in PyTorch
+    and JAX.
+
+    Source: D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear
+    units, arXiv:1511.07289.
+
+    >>> elu([-100.0, 2.0])
+    Tensor([-1.,  2.], dtype=float32)
+    """
+    x = as_float(x)
+    positive = x > 0
+    # No power of a large x, whose infinity would come back as NaN in the gradient.
+    return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
+
+
+def selu(x: TensorLike, /) -> Tensor:
+    """A scaled `elu` whose constants keep the mean at 0 and the variance at 1 through many layers.
+
+    Source: G. Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.
+
+    >>> selu([1.0])
+    Tensor([1.050701], dtype=float32)
+    """
+    return elu(x, 1.6732632423543772) * 1.0507009873554805
+
+
+def celu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha * (exp(x / alpha) - 1); smooth for every alpha.
+
+    Raises ArgumentError for an alpha that is not positive.
+
+    Source: J. T. Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.
+
+    >>> celu([-100.0, 2.0], alpha=0.5)
+    Tensor([-0.5,  2. ], dtype=float32)
+    """
+    if not alpha > 0:
+        raise ArgumentError(f"celu: alpha must be positive, not {alpha!r}")
+    x = as_float(x)
+    positive = x > 0
+    return where(positive, x, expm1(where(positive, 0.0, x) / alpha) * alpha)
+
+
+def mish(x: TensorLike, /) -> Tensor:
+    """x * tanh(softplus(x)).
+
+    Source: D. Misra, Mish: a self regularized non-monotonic activation function, arXiv:1908.08681.
+
+    >>> mish([0.0, 1.0])
+    Tensor([0.       , 0.8650984], dtype=float32)
+    """
+    x = as_float(x)
+    return x * tanh(softplus(x))
+
+
+def hard_sigmoid(x: TensorLike, /) -> Tensor:
+    """A sigmoid of three straight lines: relu6(x + 3) / 6. The gradient at -3 and 3 is 0, as in
+    PyTorch.
+
+    >>> hard_sigmoid([-3.0, 0.0, 3.0])
+    Tensor([0. , 0.5, 1. ], dtype=float32)
+    """
+    x = as_float(x)
+    return where(x <= -3, 0.0, where(x >= 3, 1.0, (x + 3.0) / 6.0))
+
+
+def hard_silu(x: TensorLike, /) -> Tensor:
+    """x * hard_sigmoid(x). The gradient at -3 is 0 and at 3 it is 1, as in PyTorch.
+
+    Source: A. Howard et al., Searching for MobileNetV3, arXiv:1905.02244.
+
+    >>> hard_silu([-3.0, 0.0, 6.0])
+    Tensor([0., 0., 6.], dtype=float32)
+    """
+    x = as_float(x)
+    return where(x <= -3, 0.0, x) * hard_sigmoid(x)  # an infinity times 0 would be NaN
+
+
+hard_swish = hard_silu
+
+
+def log_sigmoid(x: TensorLike, /) -> Tensor:
+    """The logarithm of `sigmoid`, without overflow.
+
+    >>> log_sigmoid([-1000.0, 0.0])
+    Tensor([-1.000000e+03, -6.931472e-01], dtype=float32)
+    """
+    return -softplus(-as_float(x))
+
+
+def tanh_shrink(x: TensorLike, /) -> Tensor:
+    """x - tanh(x).
+
+    >>> tanh_shrink([0.0, 20.0])
+    Tensor([ 0., 19.], dtype=float32)
+    """
+    x = as_float(x)
+    return x - tanh(x)
+
+
+def soft_shrink(x: TensorLike, /, threshold: float = 0.5) -> Tensor:
+    """x brought closer to 0 by a threshold, 0 if it is no further away. The gradient at the
+    threshold is 0, as in PyTorch.
+
+    >>> soft_shrink([-2.0, 0.25, 1.0])
+    Tensor([-1.5,  0. ,  0.5], dtype=float32)
+    """
+    x = as_float(x)
+    return where(abs(x) <= threshold, 0.0, x - sign(x) * threshold)
+
+
+def hard_shrink(x: TensorLike, /, threshold: float = 0.5) -> Tensor:
+    """x, or 0 where it is no further than the threshold from 0. The gradient at the threshold is 0,
+    as in PyTorch.
+
+    >>> hard_shrink([-2.0, 0.25, 1.0])
+    Tensor([-2.,  0.,  1.], dtype=float32)
+    """
+    x = as_float(x)
+    return where(abs(x) <= threshold, 0.0, x)
+
+
+def threshold(x: TensorLike, /, threshold: float, default_value: float) -> Tensor:
+    """x where it is above the threshold, else the default value. The gradient at the threshold is
+    0, as in PyTorch.
+
+    >>> threshold([0.5, 2.0], 1.0, -1.0)
+    Tensor([-1.,  2.], dtype=float32)
+    """
+    x = tensors.as_tensor(x)
+    return where(x <= threshold, default_value, x)
+
+
+def glu(x: TensorLike, /, axis: int = -1) -> Tensor:
+    """The first half of x along an axis, times the sigmoid of the second. Raises ArgumentError for
+    an axis that is not there, or of odd size.
+
+    Source: Y. N. Dauphin et al., Language modeling with gated convolutional networks,
+    arXiv:1612.08083.
+
+    >>> glu([2.0, 0.0])
+    Tensor([1.], dtype=float32)
+    """
+    x = as_float(x)
+    axis = normalize_axis("glu", axis, x.ndim)
+    half, odd = divmod(x.shape[axis], 2)
+    if odd:
+        raise ArgumentError(f"glu: axis {axis} of shape {x.shape} has an odd size, and no halves")
+    front = (slice(None),) * axis
+    return x[(*front, slice(half))] * sigmoid(x[(*front, slice(half, None))])

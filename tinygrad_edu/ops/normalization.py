@@ -1,0 +1,366 @@
+"""Normalizations: x brought to mean 0 and variance 1 (or to mean square 1) along some axes, then
+scaled and moved by parameters that are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..backends import Array
+from ..errors import ArgumentError, ShapeError
+from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary
+from ..tensors import Tensor, TensorLike, as_tensor
+from .elementwise import astype, sqrt, square, stop_gradient
+from .kernels import in_float32, total
+from .movement import reshape
+from .reduction import as_float, kept_shape, mean, var
+
+__all__ = [
+    "batch_norm",
+    "batch_normalization",
+    "group_norm",
+    "layer_norm",
+    "layer_normalization",
+    "rms_norm",
+    "rms_normalization",
+]
+
+
+def _centered(xp: Any, x: Array, axis: tuple[int, ...], count: float) -> Array:
+    """x less its mean along axes."""
+    return x - total(xp, x, axis) / count
+
+
+def _spread(xp: Any, x: Array, axis: tuple[int, ...], count: float, epsilon: float) -> Array:
+    """The square root of the mean square along axes, and epsilon."""
+    return xp.sqrt(_dots(xp, x, x, axis) / count + epsilon)
+
+
+def _dots(xp: Any, x: Array, y: Array, axis: tuple[int, ...]) -> Array:
+    """The sum of x * y along axes, which stay in place."""
+    if xp is np and axis == (x.ndim - 1,):
+        return np.vecdot(x, y)[..., None]  # by BLAS, with no product in memory
+    return total(xp, x * y, axis)
+
+
+def _count(x: Array, axis: tuple[int, ...]) -> float:
+    """How many elements are along these axes; not 0, for nothing is divided by it then."""
+    found = 1
+    for a in axis:
+        found *= x.shape[a]
+    return float(found or 1)
+
+
+class _Normalization(Op, abstract=True):
+    """Base of what takes x and the axes to normalize along, and keeps its shape."""
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
+        return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
+
+    def infer(self, *avals: Aval, axis: tuple[int, ...], epsilon: float) -> Aval:
+        x = avals[0]
+        return Aval(x.shape, x.dtype if dtypes.is_float(x.dtype) else dtypes.float32)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+
+class Standardize(_Normalization):
+    """(x - mean) / sqrt(variance + epsilon), along axes."""
+
+    gradients = (
+        lambda g, out, x, axis, epsilon: apply(
+            standardize_slope, g, x, out, axis=axis, epsilon=epsilon
+        ),
+    )
+
+    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
+        count = _count(x, axis)
+        found = _centered(xp, x, axis, count)
+        found /= _spread(xp, found, axis, count, epsilon)
+        return found
+
+
+class StandardizeSlope(_Normalization):
+    """The cotangent of x, from a cotangent g of z = standardize(x), where s is
+    sqrt(variance + epsilon): (g - mean(g) - z mean(g z)) / s.
+
+    This is J g with a symmetric matrix J, so J h is the cotangent of g, when h is that of the
+    result. All that depends on x, z too, is in the gradient of x. Where S / s stands for h . J g,
+    that is J (dS / dz) / s - S / s**2 ds/dx, and ds/dx = z / n.
+    """
+
+    gradients = (
+        lambda h, out, g, x, z, axis, epsilon: apply(
+            standardize_slope, h, x, z, axis=axis, epsilon=epsilon
+        ),
+        lambda h, out, g, x, z, axis, epsilon: _bend(
+            standardize_slope, True, h, g, x, z, axis, epsilon
+        ),
+        None,
+    )
+
+    def forward(
+        self, xp: Any, g: Array, x: Array, z: Array, *, axis: tuple[int, ...], epsilon: float
+    ) -> Array:
+        count = _count(x, axis)
+        spread = _spread(xp, _centered(xp, x, axis, count), axis, count, epsilon)
+        found = z * (_dots(xp, g, z, axis) / -count)
+        found += g
+        found -= total(xp, g, axis) / count
+        found /= spread
+        return found
+
+
+class RootMeanSquare(_Normalization):
+    """x / sqrt(mean(x * x) + epsilon), along axes."""
+
+    gradients = (
+        lambda g, out, x, axis, epsilon: apply(
+            root_mean_square_slope, g, x, out, axis=axis, epsilon=epsilon
+        ),
+    )
+
+    def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
+        return x / _spread(xp, x, axis, _count(x, axis), epsilon)
+
+
+class RootMeanSquareSlope(_Normalization):
+    """As StandardizeSlope, without the means: (g - z mean(g z)) / s."""
+
+    gradients = (
+        lambda h, out, g, x, z, axis, epsilon: apply(
+            root_mean_square_slope, h, x, z, axis=axis, epsilon=epsilon
+        ),
+        lambda h, out, g, x, z, axis, epsilon: _bend(
+            root_mean_square_slope, False, h, g, x, z, axis, epsilon
+        ),
+        None,
+    )
+
+    def forward(
+        self, xp: Any, g: Array, x: Array, z: Array, *, axis: tuple[int, ...], epsilon: float
+    ) -> Array:
+        count = _count(x, axis)
+        found = z * (_dots(xp, g, z, axis) / -count)
+        found += g
+        found /= _spread(xp, x, axis, count, epsilon)
+        return found
+
+
+standardize = Standardize()
+standardize_slope = StandardizeSlope()
+root_mean_square = RootMeanSquare()
+root_mean_square_slope = RootMeanSquareSlope()
+
+
+def _bend(
+    slope: Op,
+    centered: bool,
+    h: Tensor,
+    g: Tensor,
+    x: Tensor,
+    z: Tensor,
+    axis: tuple[int, ...],
+    epsilon: float,
+) -> Tensor:
+    """The cotangent of x in h . J(x) g."""
+
+    def average(y: Tensor) -> Tensor:
+        return mean(y, axis=axis, keepdims=True)
+
+    spread = sqrt(average(square(x - average(x) if centered else x)) + epsilon)
+    along_g, along_h = average(g * z), average(h * z)
+    whole = average(h * g) - along_g * along_h
+    if centered:
+        whole = whole - average(h) * average(g)
+    inner = (h * along_g + g * along_h) / -spread
+    return apply(slope, inner, x, z, axis=axis, epsilon=epsilon) - z * whole / square(spread)
+
+
+def layer_norm(
+    x: TensorLike,
+    /,
+    gamma: TensorLike | None = None,
+    beta: TensorLike | None = None,
+    axis: Axis = -1,
+    epsilon: float = 1e-3,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) along axes, times gamma, plus beta.
+
+    gamma and beta have the shape of x along these axes. Where all are equal the result is beta, and
+    no gradient is NaN. Raises ArgumentError for axes that are not there, ShapeError for a gamma or
+    beta of another shape.
+
+    Source: J. L. Ba et al., Layer normalization, arXiv:1607.06450.
+
+    >>> layer_norm(np.array([1.0, 3.0]), epsilon=0.0)
+    Tensor([-1.,  1.], dtype=float64)
+    >>> layer_norm(np.array([1.0, 3.0]), gamma=[2.0, 3.0], beta=[0.0, 1.0], epsilon=0.0)
+    Tensor([-2.,  4.], dtype=float64)
+    """
+    x = as_tensor(x)
+    axes = normalize_axes("layer_norm", axis, x._data.ndim)
+    found = unary(standardize, x, {"axis": axes, "epsilon": epsilon})
+    return _scaled("layer_norm", found, gamma, beta, axes)
+
+
+layer_normalization = layer_norm
+
+
+def rms_norm(
+    x: TensorLike,
+    /,
+    scale: TensorLike | None = None,
+    axis: Axis = -1,
+    epsilon: float = 1e-6,
+) -> Tensor:
+    """x / sqrt(mean(x * x) + epsilon) along axes, times scale, which has the shape of x along them.
+
+    Raises ArgumentError for axes that are not there, ShapeError for a scale of another shape.
+
+    Source: B. Zhang, R. Sennrich, Root mean square layer normalization, arXiv:1910.07467.
+
+    >>> rms_norm(np.array([1.0, 7.0]), epsilon=0.0)
+    Tensor([0.2, 1.4], dtype=float64)
+    """
+    x = as_tensor(x)
+    axes = normalize_axes("rms_norm", axis, x._data.ndim)
+    found = unary(root_mean_square, x, {"axis": axes, "epsilon": epsilon})
+    return _scaled("rms_norm", found, scale, None, axes)
+
+
+rms_normalization = rms_norm
+
+
+def batch_norm(
+    x: TensorLike,
+    /,
+    axis: Axis = -1,
+    offset: TensorLike | None = None,
+    scale: TensorLike | None = None,
+    epsilon: float = 1e-3,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Batch normalization while training: x normalized along all axes but `axis` (that of the
+    features), times scale, plus offset; and the mean and variance it had, to be averaged for
+    `batch_normalization`; no gradient flows through those two. The variance is divided by the
+    number of examples, not one less.
+
+    Source: S. Ioffe, C. Szegedy, Batch normalization, arXiv:1502.03167.
+
+    >>> y, average, variance = batch_norm(np.array([[1.0], [3.0]]), epsilon=0.0)
+    >>> y.tolist(), average.tolist(), variance.tolist()
+    ([[-1.0], [1.0]], [2.0], [1.0])
+    """
+    x = as_float(x)
+    features = normalize_axes("batch_norm", axis, x.ndim)
+    others = tuple([a for a in range(x.ndim) if a not in features])
+    found = unary(standardize, x, {"axis": others, "epsilon": epsilon})
+    found = _scaled("batch_norm", found, scale, offset, features)
+    still = stop_gradient(x)
+    return found, mean(still, axis=others), var(still, axis=others)
+
+
+def batch_normalization(
+    x: TensorLike,
+    mean: TensorLike,
+    variance: TensorLike,
+    /,
+    axis: Axis = -1,
+    offset: TensorLike | None = None,
+    scale: TensorLike | None = None,
+    epsilon: float = 1e-3,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon), times scale, plus offset, with a mean and a variance
+    that are given: one for each feature along `axis`.
+
+    Raises ArgumentError for an axis that is not there, ShapeError for statistics or parameters of
+    another shape than x has along it.
+
+    >>> batch_normalization(np.array([[1.0], [3.0]]), [1.0], [4.0], epsilon=0.0).tolist()
+    [[0.0], [1.0]]
+    """
+    x = as_float(x)
+    axes = normalize_axes("batch_normalization", axis, x.ndim)
+    of_feature = _of_feature("batch_normalization", "variance", variance, x, axes)
+    factor = (of_feature + epsilon) ** -0.5
+    if scale is not None:
+        factor = factor * _of_feature("batch_normalization", "scale", scale, x, axes)
+    found = (x - _of_feature("batch_normalization", "mean", mean, x, axes)) * factor
+    if offset is not None:
+        found = found + _of_feature("batch_normalization", "offset", offset, x, axes)
+    return found
+
+
+def group_norm(
+    x: TensorLike,
+    /,
+    groups: int,
+    gamma: TensorLike | None = None,
+    beta: TensorLike | None = None,
+    axis: int = -1,
+    epsilon: float = 1e-3,
+) -> Tensor:
+    """The features along `axis` in equal groups of neighbours, each example normalized along all
+    axes of a group; times gamma, plus beta, which have one number a feature. Axis 0 counts the
+    examples.
+
+    Raises ArgumentError for an axis that is not there or is 0, and for groups that do not divide
+    the number of features.
+
+    Source: Y. Wu, K. He, Group normalization, arXiv:1803.08494.
+
+    >>> group_norm(np.array([[1.0, 3.0, 5.0, 5.0]]), 2, epsilon=0.0001).numpy().round(3)
+    array([[-1.,  1.,  0.,  0.]])
+    """
+    x = as_float(x)
+    axis = normalize_axis("group_norm", axis, x.ndim)
+    features = x.shape[axis]
+    if axis == 0:
+        raise ArgumentError("group_norm: axis 0 counts the examples; the features have another")
+    if groups < 1 or features % groups:
+        raise ArgumentError(
+            f"group_norm: {groups} groups do not divide the {features} features of axis {axis}"
+        )
+    shape = x.shape
+    grouped = reshape(x, (*shape[:axis], groups, features // groups, *shape[axis + 1 :]))
+    axes = tuple([a for a in range(1, grouped.ndim) if a != axis])
+    found = unary(standardize, grouped, {"axis": axes, "epsilon": epsilon})
+    return _scaled("group_norm", reshape(found, shape), gamma, beta, (axis,))
+
+
+def _scaled(
+    name: str,
+    x: Tensor,
+    scale: TensorLike | None,
+    offset: TensorLike | None,
+    axes: tuple[int, ...],
+) -> Tensor:
+    if scale is not None:
+        x = x * _of_feature(name, "scale", scale, x, axes)
+    if offset is not None:
+        x = x + _of_feature(name, "offset", offset, x, axes)
+    return x
+
+
+def _of_feature(
+    name: str, what: str, parameter: TensorLike, x: Tensor, axes: tuple[int, ...]
+) -> Tensor:
+    """A parameter that has the shape of x along axes, so that it broadcasts over the others. In the
+    dtype of x, which it does not widen."""
+    found = as_tensor(parameter, like=x)
+    shape = x._data.shape
+    expected = tuple([shape[a] for a in axes])
+    if found._data.shape != expected:
+        raise ShapeError(
+            f"{name}: a {what} of shape {found.shape} does not fit the {expected} that x, of shape "
+            f"{shape}, has along axis {axes if len(axes) > 1 else axes[0]}"
+        )
+    found = astype(found, x._data.dtype)
+    if axes[0] == len(shape) - len(axes):  # the last axes
+        return found
+    others = [a for a in range(len(shape)) if a not in axes]
+    return reshape(found, kept_shape(shape, others))
