@@ -7,6 +7,9 @@ tests say so): gradients are held against one of them only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 
 from tinygrad_edu import dtypes
@@ -14,11 +17,20 @@ from tinygrad_edu import dtypes
 from .agreement import NOT_DIFFERENTIATED
 from .drawn import drawn
 from .frameworks import FRAMEWORKS, Framework
-from .samples import at_kinks, ordinary, special
+from .samples import Sample, at_kinks, ordinary, special
 from .subjects import Subject
 from .test_operations import OF_FLOATS, PAIRS, problems
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+# What is not the same function in another dtype, so that a wide result rounded says nothing.
+NOT_COMPARED = {
+    "nextafter": "the next number is another one in each dtype",
+    "nan_to_num": "it puts the largest number of the dtype for infinity",
+}
+
+MODERATE = 100
+"""What is made of several operations may overflow between two of them: its arguments stay below."""
 
 HALVES = ("float16", "bfloat16") if dtypes.bfloat16() else ("float16",)
 
@@ -31,7 +43,9 @@ def one_framework(subject: Subject) -> Framework:
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("subject", [s for s in OF_FLOATS if s.references], ids=str)
+@pytest.mark.parametrize(
+    "subject", [s for s in OF_FLOATS if s.references and s.name not in NOT_COMPARED], ids=str
+)
 def test_gradients_agree_with_a_framework(subject: Subject, dtype: str) -> None:
     samples = [
         *ordinary(subject, dtype),
@@ -44,10 +58,22 @@ def test_gradients_agree_with_a_framework(subject: Subject, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(
     ("subject", "framework"),
-    [pytest.param(s, f, id=f"{s}-{f.name}") for s, f in PAIRS if s in OF_FLOATS],
+    [
+        pytest.param(s, f, id=f"{s}-{f.name}")
+        for s, f in PAIRS
+        if s in OF_FLOATS and s.name not in NOT_COMPARED
+    ],
 )
 def test_values_agree_with_the_framework(
     subject: Subject, framework: Framework, dtype: str
 ) -> None:
-    samples = [*ordinary(subject, dtype), *special(subject, dtype)]
+    samples = [*ordinary(subject, dtype), *moderate(subject, dtype)]
     assert problems(subject, framework, samples, derive=False) == []
+
+
+def moderate(subject: Subject, dtype: str) -> Iterator[Sample]:
+    """The special samples, but for huge numbers where an operation does not stand alone."""
+    for sample in special(subject, dtype):
+        sizes = [np.abs(x[np.isfinite(x)]) for x in sample.arrays if x.dtype.kind != "b"]
+        if subject.op is not None or all(np.all(size <= MODERATE) for size in sizes):
+            yield sample

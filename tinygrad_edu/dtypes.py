@@ -72,7 +72,7 @@ def _names() -> str:
 
 def is_float(dtype: DType) -> bool:
     """Whether gradients can flow through this dtype."""
-    return dtype.kind == "f" or dtype == bfloat16()
+    return dtype.kind == "f" or (dtype.kind == "V" and dtype == bfloat16())
 
 
 def is_half(dtype: DType) -> bool:

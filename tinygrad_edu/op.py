@@ -401,7 +401,7 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
     first: Any = operands[0]
     kind = first.__class__
     inputs: Sequence[Any] = operands
-    if alike(operands):
+    if alike(op, operands):
         device = first._device
         arrays = [x._data for x in inputs]
         parents = tuple([x._record for x in inputs])
@@ -512,17 +512,25 @@ class _Numbers(dict[float, Any]):
 _numbers = _Numbers()
 
 
-def alike(operands: Sequence[Any]) -> bool:
-    """Whether all are Tensors of one class, device and float dtype, so that nothing is to do."""
+def alike(op: Op, operands: Sequence[Any]) -> bool:
+    """Whether all are Tensors of one class and device, and of the dtypes that the operation wants,
+    so that nothing is to do."""
     first = operands[0]
     kind = first.__class__
     if not issubclass(kind, Tensor):
         return False
     device, dtype = first._device, first._data.dtype
-    if dtype is not _float32 and dtype is not _float64:
-        return False
-    for x in operands[1:]:
-        if x.__class__ is not kind or x._device is not device or x._data.dtype is not dtype:
+    same = dtype is _float32 or dtype is _float64
+    for x in operands:
+        if x.__class__ is not kind or x._device is not device:
+            return False
+        if x._data.dtype is not dtype:
+            same = False
+    if same:
+        return True
+    given = [x._data.dtype for x in operands]
+    for found, wanted in zip(given, op.operand_dtypes(given, kind), strict=True):
+        if found is not wanted:
             return False
     return True
 

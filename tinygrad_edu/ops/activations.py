@@ -15,9 +15,10 @@ import numpy as np
 from .. import tensors
 from ..backends import Array
 from ..errors import ArgumentError
-from ..op import Elementwise, Unary, binary, normalize_axis, real
+from ..op import Binary, Elementwise, Unary, apply, binary, normalize_axis, real
 from ..tensors import Tensor, TensorLike
-from .elementwise import abs, exp, expm1, sigmoid, sign, tanh, where
+from .blocks import in_blocks
+from .elementwise import abs, exp, expm1, minimum, sigmoid, sign, tanh, where
 from .kernels import in_float32, onto
 from .reduction import as_float
 from .special import erf
@@ -162,7 +163,16 @@ def _bell(x: Tensor) -> Tensor:
     return sigmoid(x) * sigmoid(-x)
 
 
-class Gelu(_Smooth):
+class _Long(_Smooth, abstract=True):
+    """Base of those whose kernels have so many steps that NumPy goes over large arrays block by
+    block."""
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        compute = super().kernel(xp)
+        return in_blocks(compute) if xp is np else compute
+
+
+class Gelu(_Long):
     """x times the normal distribution function of x."""
 
     c = "(0.5 * {0} * (1 + erf({0} * 0.70710678118654752)))"
@@ -222,7 +232,8 @@ class GeluSlope(Elementwise):
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
-        return in_float32(xp, self.forward)
+        compute = in_float32(xp, self.forward)
+        return in_blocks(compute) if xp is np else compute
 
     def forward(self, xp: Any, x: Array, out: Array) -> Array:
         x = x.clip(-40.0, 40.0)
@@ -263,7 +274,7 @@ _STEEPNESS = math.sqrt(2 / math.pi)
 _gelu_tanh = GeluTanh()
 
 
-class GeluTanhSlope(_Smooth):
+class GeluTanhSlope(_Long):
     """The derivative of the approximate gelu: w + x * w (1 - w) z', of w = 1 / (1 + exp(-z)) and
     z = 2 y."""
 
@@ -394,6 +405,58 @@ def _between(x: TensorLike, low: float, high: float) -> Tensor:
     return where(x <= low, low, where(x >= high, high, x))  # this way round, NaN stays NaN
 
 
+class LeakyRelu(Binary):
+    """x where it is positive, else x times a slope."""
+
+    c = "({0} > 0 ? {0} : {0} * {1})"
+    gradients = (
+        lambda g, out, x, slope: apply(slanted, g, x, slope),
+        lambda g, out, x, slope: g * where(x > 0, 0.0, x),
+    )
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+    def forward(self, xp: Any, x: Array, slope: Array) -> Array:
+        if xp is np and not np.ndim(slope) and 0 < slope <= 1:
+            return np.maximum(x, x * slope)
+        return xp.where(x > 0, x, x * slope)
+
+
+class Slanted(Elementwise):
+    """A cotangent g where x is positive, else g times a slope."""
+
+    c = "({1} > 0 ? {0} : {0} * {2})"
+    gradients = (
+        lambda h, out, g, x, slope: apply(slanted, h, x, slope),
+        None,
+        lambda h, out, g, x, slope: h * where(x > 0, 0.0, g),
+    )
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+    def forward(self, xp: Any, g: Array, x: Array, slope: Array) -> Array:
+        return g * _one_or(xp, x > 0, xp.asarray(slope, x.dtype))
+
+
+_multiply: Any = np.multiply  # its types know no dtype of bits
+
+
+def _one_or(xp: Any, holds: Array, other: Array) -> Array:
+    """1 where something holds, else another number."""
+    one = other.dtype.type(1)
+    if xp is not np or other.ndim or other.dtype.itemsize not in _BITS:
+        return xp.where(holds, one, other)
+    # By bits: a third of the time that NumPy's `where` takes.
+    bits = _BITS[other.dtype.itemsize]
+    found = _multiply(holds, one.view(bits) ^ other.view(bits), dtype=bits)
+    return np.bitwise_xor(found, other.view(bits)).view(other.dtype)
+
+
+_leaky_relu, slanted = LeakyRelu(), Slanted()
+
+
 def leaky_relu(x: TensorLike, /, negative_slope: float = 0.2) -> Tensor:
     """x where it is positive, else x * negative_slope. That is the gradient at 0 too, as in
     TensorFlow and PyTorch (in JAX it is 1).
@@ -401,8 +464,48 @@ def leaky_relu(x: TensorLike, /, negative_slope: float = 0.2) -> Tensor:
     >>> leaky_relu([-1.0, 2.0])
     Tensor([-0.2,  2. ], dtype=float32)
     """
-    x = as_float(x)
-    return where(x > 0, x, x * negative_slope)
+    return binary(_leaky_relu, as_float(x), negative_slope)
+
+
+class Elu(Binary):
+    """x where it is positive, else alpha * (exp(x) - 1)."""
+
+    c = "({0} > 0 ? {0} : {1} * expm1({0}))"
+    gradients = (
+        lambda g, out, x, alpha: g * binary(elu_slope, x, alpha),
+        lambda g, out, x, alpha: g * expm1(minimum(x, 0.0)),
+    )
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+    def forward(self, xp: Any, x: Array, alpha: Array) -> Array:
+        found = onto(xp.expm1, x.clip(-np.inf, 0)) * alpha
+        if xp is np and not np.ndim(alpha) and 0 < alpha <= 1:
+            return np.maximum(x, found)
+        return xp.where(x > 0, x, found)
+
+
+class EluSlope(Binary):
+    """The derivative of elu: 1 where x is positive, else alpha * exp(x)."""
+
+    c = "({0} > 0 ? 1 : {1} * exp({0}))"
+    gradients = (
+        lambda g, out, x, alpha: g * where(x > 0, 0.0, out),
+        lambda g, out, x, alpha: g * where(x > 0, 0.0, exp(minimum(x, 0.0))),
+    )
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+    def forward(self, xp: Any, x: Array, alpha: Array) -> Array:
+        found = onto(xp.exp, x.clip(-np.inf, 0))  # 1 where x is positive
+        if xp is np and not np.ndim(alpha) and alpha == 1:
+            return found
+        return xp.where(x > 0, found, found * alpha)
+
+
+_elu, elu_slope = Elu(), EluSlope()
 
 
 def elu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
@@ -415,10 +518,7 @@ def elu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
     >>> elu([-100.0, 2.0])
     Tensor([-1.,  2.], dtype=float32)
     """
-    x = as_float(x)
-    positive = x > 0
-    # No power of a large x, whose infinity would come back as NaN in the gradient.
-    return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
+    return binary(_elu, as_float(x), alpha)
 
 
 def selu(x: TensorLike, /) -> Tensor:

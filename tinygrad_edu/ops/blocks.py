@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends import Array
 
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 """Elements a block: a few arrays of so many float32 fit the second-level cache, memory for them
 comes without asking the system, and NumPy's cost for a call is small beside the work."""
 

@@ -1190,6 +1190,9 @@ class Astype(Op):
         dtype = dtypes.as_dtype(dtype)
         return x if x._data.dtype == dtype else apply(self, x, dtype=dtype)
 
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
+        return list(given)
+
     def forward(self, xp: Any, x: Array, *, dtype: DType) -> Array:
         return x.astype(dtype)
 

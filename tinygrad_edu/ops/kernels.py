@@ -43,7 +43,7 @@ def in_float32(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
         dtype = x.dtype
         if dtype.itemsize > 2:
             return forward(xp, x, *others, **params)
-        others = tuple([y.astype(wide) for y in others])
+        others = tuple([y.astype(wide) if hasattr(y, "astype") else y for y in others])
         return forward(xp, x.astype(wide), *others, **params).astype(dtype)
 
     return compute
