@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import (
     contraction,
+    control,
     creation,
     elementwise,
     indexing,
@@ -23,6 +24,7 @@ from .row import Row
 
 FAMILIES = (
     contraction,
+    control,
     creation,
     elementwise,
     indexing,

@@ -228,14 +228,15 @@ _LOSSES: dict[str, Row] = {
         lambda t, p: ops.binary_crossentropy(t, p),
         {
             "tensorflow": lambda tf, t, p: tf.keras.ops.binary_crossentropy(t, p),
-            "torch": lambda torch, t, p: torch.nn.functional.binary_cross_entropy(
-                p.clamp(1e-7, 1 - 1e-7), t, reduction="none"
+            # Spelled out: PyTorch's own adds 1e-12 to what its gradient divides by.
+            "torch": lambda torch, t, p: (
+                -(t * p.clamp(1e-7, 1 - 1e-7).log() + (1 - t) * (1 - p.clamp(1e-7, 1 - 1e-7)).log())
             ),
         },
         (call((), ()), *_PAIRS),
         _SHARES,
     ),
-    "binary_crossentropy from logits": Row(
+    "binary_crossentropy_from_logits": Row(
         lambda t, x: ops.binary_crossentropy(t, x, from_logits=True),
         {
             "tensorflow": "nn.sigmoid_cross_entropy_with_logits",
@@ -256,7 +257,7 @@ _LOSSES: dict[str, Row] = {
         (call((3,), (3,), axis=-1), call((2, 3), (2, 3), axis=-1), call((2, 3), (2, 3), axis=0)),
         _SHARES,
     ),
-    "categorical_crossentropy from logits": Row(
+    "categorical_crossentropy_from_logits": Row(
         lambda t, x, axis: ops.categorical_crossentropy(t, x, from_logits=True, axis=axis),
         {
             "tensorflow": lambda tf, t, x, axis: (
@@ -345,7 +346,7 @@ _LOSSES: dict[str, Row] = {
         _CLASSES,
         _SHARES,
     ),
-    "sparse_categorical_crossentropy from logits": Row(
+    "sparse_categorical_crossentropy_from_logits": Row(
         _sparse(True),
         {"tensorflow": _tf_logits, "torch": _torch_logits, "jax": _jax_logits},
         _CLASSES,

@@ -128,7 +128,11 @@ silu = Silu()
 
 
 def swish(x: TensorLike, /) -> Tensor:
-    """`silu` by another name."""
+    """`silu` by another name.
+
+    >>> swish(0.0)
+    Tensor(0., dtype=float32)
+    """
     return silu(x)
 
 
@@ -523,6 +527,7 @@ def elu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
 
 def selu(x: TensorLike, /) -> Tensor:
     """A scaled `elu` whose constants keep the mean at 0 and the variance at 1 through many layers.
+    The gradient at 0 is that from below, as in PyTorch and JAX.
 
     Source: G. Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.
 
@@ -533,7 +538,8 @@ def selu(x: TensorLike, /) -> Tensor:
 
 
 def celu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
-    """x where it is positive, else alpha * (exp(x / alpha) - 1); smooth for every alpha.
+    """x where it is positive, else alpha * (exp(x / alpha) - 1): smooth for every alpha, with
+    gradient 1 at 0.
 
     Raises ArgumentError for an alpha that is not positive.
 

@@ -120,7 +120,11 @@ def full_like(
 
 def empty_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
     """A Tensor of the shape, dtype and device of x, unless others are given, whose elements do not
-    matter: zeros."""
+    matter: zeros.
+
+    >>> empty_like(np.ones(2)).shape
+    (2,)
+    """
     return full_like(x, 0, dtype=dtype, device=device)
 
 
@@ -134,7 +138,11 @@ def zeros_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = Non
 
 
 def ones_like(x: TensorLike, /, *, dtype: DTypeLike = None, device: Place = None) -> Tensor:
-    """Ones of the shape, dtype and device of x, unless others are given."""
+    """Ones of the shape, dtype and device of x, unless others are given.
+
+    >>> ones_like(np.zeros(2), dtype="int32")
+    Tensor([1, 1], dtype=int32)
+    """
     return full_like(x, 1, dtype=dtype, device=device)
 
 

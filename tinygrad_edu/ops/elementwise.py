@@ -158,7 +158,7 @@ multiply = Multiply()
 
 
 class Divide(Binary):
-    """x / y. Integers become float32."""
+    """x / y. Integers become float32. By 0 it is infinite or NaN, and so is the gradient."""
 
     ufunc = "true_divide"
     c = "({0} / {1})"
@@ -503,7 +503,8 @@ sqrt = Sqrt()
 
 
 class Rsqrt(Unary):
-    """1 / sqrt(x); infinite at 0, NaN below."""
+    """1 / sqrt(x); infinite at 0, NaN below. The gradient at 0 is infinite, but 0 where the
+    cotangent is 0."""
 
     c = "(1 / sqrt({0}))"
     result = "float"

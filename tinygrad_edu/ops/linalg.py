@@ -43,6 +43,7 @@ from . import movement
 from .contraction import matmul, outer, tensordot, vecdot  # noqa: F401  the array API has them here
 from .creation import eye
 from .elementwise import abs, astype, power, round, stop_gradient, where
+from .kernels import in_float32
 from .logic import equal, greater, less_equal, not_equal
 from .movement import broadcast_to, concat, matrix_transpose, moveaxis, reshape, tril, triu
 from .reduction import as_float, kept_shape, max, min, prod, sum
@@ -1082,13 +1083,18 @@ class Cross(Op):
         found = apply(self, moveaxis(x1, places[0], -1), moveaxis(x2, places[1], -1))
         return moveaxis(found, -1, axis)
 
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
     def forward(self, xp: Any, x: Array, y: Array) -> Array:
+        if x.shape[-1:] != (3,) or y.shape[-1:] != (3,):
+            self.infer(x, y)
         a, b, c = x[..., 0], x[..., 1], x[..., 2]
         d, e, f = y[..., 0], y[..., 1], y[..., 2]
         return xp.stack([b * f - c * e, c * d - a * f, a * e - b * d], -1)
 
     def infer(self, x: Any, y: Any) -> Aval:
-        shapes = [z.shape if isinstance(z, Aval) else () for z in (x, y)]
+        shapes = [getattr(z, "shape", ()) for z in (x, y)]
         if not all(shape and shape[-1] == 3 for shape in shapes):
             raise ShapeError(
                 f"cross: takes vectors of size 3, not along the axis of shapes {shapes[0]} and "

@@ -7,6 +7,7 @@ for each, along the axis of the classes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,10 @@ import numpy as np
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Binary, Op, apply, binary, normalize_axis
+from ..op import Aval, Binary, Op, apply, binary, normalize_axis, promoted
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
-from .elementwise import abs, log, sigmoid, sqrt, square, where
+from .elementwise import abs, astype, log, sigmoid, sqrt, square, where
 from .kernels import in_float32, onto, top, total
 from .movement import expand_dims
 from .networks import log_softmax, softmax
@@ -102,6 +103,24 @@ def hinge(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     return mean(relu(1.0 - y_true * y_pred))
 
 
+def _widened(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss of several steps, which halves go through in float32."""
+
+    @functools.wraps(loss)
+    def in_float32(y_true: TensorLike, y_pred: TensorLike, /, *args: Any, **kwargs: Any) -> Tensor:
+        found = tensors.as_tensors(y_true, y_pred)
+        dtype = promoted(
+            [x._data.dtype for x in found if dtypes.is_float(x._data.dtype)] or [float]
+        )
+        if not dtypes.is_half(dtype):
+            return loss(*found, *args, **kwargs)
+        wide = [astype(x, dtypes.float32) if dtypes.is_half(x.dtype) else x for x in found]
+        return astype(loss(*wide, *args, **kwargs), dtype)
+
+    return in_float32
+
+
+@_widened
 def cosine_similarity(y_true: TensorLike, y_pred: TensorLike, /, axis: int = -1) -> Tensor:
     """The cosine of the angle between vectors along an axis, 1 if they point the same way; 0 where
     one of them is 0 (with gradient 0, not NaN). As a loss take its negative, as Keras does.
@@ -121,6 +140,7 @@ def _unit(x: Tensor, axis: int) -> Tensor:
     return x * where(flat, 0.0, 1.0 / sqrt(where(flat, 1.0, squares)))
 
 
+@_widened
 def kl_divergence(y_true: TensorLike, y_pred: TensorLike, /, axis: int = -1) -> Tensor:
     """The sum of y_true * log(y_true / y_pred) along an axis, of probabilities, which are kept at
     least 1e-7, as in Keras.
@@ -163,6 +183,7 @@ class BinaryCrossentropyOfLogits(Binary):
 _binary_crossentropy = BinaryCrossentropyOfLogits()
 
 
+@_widened
 def binary_crossentropy(
     target: TensorLike, output: TensorLike, /, from_logits: bool = False
 ) -> Tensor:
@@ -197,6 +218,7 @@ class Weighed(Binary):
 _weighed = Weighed()
 
 
+@_widened
 def categorical_crossentropy(
     target: TensorLike, output: TensorLike, /, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
@@ -307,6 +329,7 @@ def _check_classes(t: Array, classes: int) -> None:
         raise IndexError(f"class {wrong} is not one of {classes}, counted from 0")
 
 
+@_widened
 def sparse_categorical_crossentropy(
     target: TensorLike, output: TensorLike, /, from_logits: bool = False, axis: int = -1
 ) -> Tensor:

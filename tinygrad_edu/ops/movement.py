@@ -890,7 +890,11 @@ def trace(x: TensorLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
 
 def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
     """x summed over the axes along which `shape` would be broadcast to it: the transpose of
-    broadcasting."""
+    broadcasting.
+
+    >>> sum_to(tensors.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
+    Tensor([4., 6.], dtype=float32)
+    """
     params = _sum_along_broadcast(x._data.shape, shape)
     found = unary(reduction.sum, x, params) if params["axis"] else x
     return found if found._data.shape == shape else reshape(found, shape)
@@ -906,7 +910,11 @@ def _sum_along_broadcast(shape: Shape, narrow: Shape) -> dict[str, Any]:
 
 
 def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
-    """x on another device; the gradient moves back. Raises DeviceError if it cannot run here."""
+    """x on another device; the gradient moves back. Raises DeviceError if it cannot run here.
+
+    >>> to_device([1.0, 2.0], "numpy")
+    Tensor([1., 2.], dtype=float32)
+    """
     x, target = tensors.as_tensor(x), backends.find(device)
     if x._device is target:
         return x
