@@ -94,6 +94,8 @@ class Argsort(Op):
         return apply(self, x, axis=axis, descending=bool(descending))
 
     def forward(self, xp: Any, x: Array, *, axis: int, descending: bool) -> Array:
+        if dtypes.is_half(x.dtype):
+            x = x.astype(dtypes.float32)  # NumPy does not put a bfloat16 NaN last
         # Turned around twice, so that equals come out as they went in.
         turned = (*(slice(None),) * axis, slice(None, None, -1))
         stable = {"kind": "stable"} if xp is np else {}  # CuPy and JAX always are
@@ -403,6 +405,8 @@ class Searchsorted(Op):
     def forward(self, xp: Any, x1: Array, x2: Array, *, side: str) -> Array:
         if x1.ndim != 1:
             self.infer(x1, x2, side=side)
+        if dtypes.is_half(x1.dtype):
+            x1, x2 = x1.astype(dtypes.float32), x2.astype(dtypes.float32)
         return xp.asarray(xp.searchsorted(x1, x2, side=side)).astype(dtypes.int32)
 
     def infer(self, x1: Aval, x2: Aval, *, side: str) -> Aval:
