@@ -471,11 +471,6 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
         "TensorFlow's is 0 where a factor is 0; ours is right, as PyTorch's and JAX's",
     ),
     Disagreement(
-        "divide", "jax", "second", lambda x, y: y == 0,
-        "where infinities of both signs meet in a sum, XLA adds before it divides; theirs is "
-        "infinite, ours NaN, as in TensorFlow and PyTorch",
-    ),
-    Disagreement(
         "power", "tensorflow", "second", lambda x, y: x <= 0,
         "at 0 theirs is NaN; below 0 ours is, where it involves the exponent",
     ),

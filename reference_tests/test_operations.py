@@ -94,6 +94,8 @@ def _on_drawn(
     """The problems without this row, on what is drawn."""
     derive = row.order not in ("value", "zero")
     samples = drawn(subject, subject.dtypes, special=not derive)
+    if framework.name == "torch" and not derive:
+        samples = [*samples, *drawn(subject, subject.dtypes, special=True, tiny=True)]
     return problems(subject, framework, samples, derive=derive, rows=others)
 
 
