@@ -146,6 +146,19 @@ def test_checkpoint_gives_back_structures_with_what_has_no_gradient() -> None:
     assert_array_equal(tape.gradient(found["y"], x), 2 * A)
 
 
+def test_checkpoint_draws_the_same_numbers_again() -> None:
+    x = edu.ones(100)
+    edu.random.seed(3)
+    expected = edu.grad(lambda x: ops.sum(ops.dropout(x, 0.5)))(x)
+    edu.random.seed(3)
+    with edu.GradientTape() as tape:
+        tape.watch(x)
+        y = ops.sum(edu.checkpoint(lambda x: ops.dropout(x, 0.5))(x))
+    after = edu.random.state()
+    assert_array_equal(tape.gradient(y, x), expected)
+    assert edu.random.state() == after
+
+
 def test_checkpoint_under_vmap() -> None:
     f = edu.checkpoint(lambda x: ops.sum(ops.sin(x)))
     assert_allclose(edu.vmap(edu.grad(f))(np.stack([A, B])), np.cos([A, B]))

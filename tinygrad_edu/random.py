@@ -28,7 +28,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias, Union
 
 import numpy as np
@@ -55,6 +57,7 @@ __all__ = [
     "normal",
     "permutation",
     "randint",
+    "replayed",
     "seed",
     "split",
     "state",
@@ -272,6 +275,34 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
     os.register_at_fork(after_in_child=_default.forked)
 
 
+_replaying: ContextVar[_Generator | None] = ContextVar("tinygrad_edu.random", default=None)
+
+
+def _generator() -> _Generator:
+    return _replaying.get() or _default
+
+
+@contextmanager
+def replayed(start: Key) -> Iterator[None]:
+    """Draw again, inside a `with` statement of this thread, what was drawn without keys from the
+    state `start` on. The default generator stays where it is.
+
+    >>> before = state()
+    >>> x = uniform()
+    >>> with replayed(before):
+    ...     y = uniform()
+    >>> bool(x == y)
+    True
+    """
+    again = _Generator()
+    again.seed(start)
+    token = _replaying.set(again)
+    try:
+        yield
+    finally:
+        _replaying.reset(token)
+
+
 def seed(seed: int | Key) -> None:
     """Start the default generator of this process at a seed, or at a state that `state()` gave.
 
@@ -279,7 +310,7 @@ def seed(seed: int | Key) -> None:
     again draws the same numbers; threads share the generator, in the order they come. Forked
     processes go on from the same seed; those that were never seeded draw numbers of their own.
     """
-    _default.seed(seed if isinstance(seed, Key) else key(seed))
+    _generator().seed(seed if isinstance(seed, Key) else key(seed))
 
 
 def state() -> Key:
@@ -289,7 +320,7 @@ def state() -> Key:
     >>> state() == key(1)
     True
     """
-    return _default.state()
+    return _generator().state()
 
 
 # Numbers
@@ -930,7 +961,7 @@ def _as_key(name: str, key: Any) -> Key | Tensor:
     if key.__class__ is Key:
         return key
     if key is None:
-        return _default.draw()
+        return _generator().draw()
     if isinstance(key, Operators) and key.shape == (2,) and key.dtype == dtypes.uint32:
         return key.value
     if isinstance(key, np.ndarray) and key.shape == (2,) and key.dtype == dtypes.uint32:

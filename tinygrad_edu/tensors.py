@@ -42,7 +42,7 @@ class Operators:
     @property
     def value(self) -> Tensor:
         """The Tensor: itself, or what a Variable holds now."""
-        raise NotImplementedError
+        raise NotImplementedError  # Tensors and Variables each have theirs
 
     @property
     def shape(self) -> tuple[int, ...]:

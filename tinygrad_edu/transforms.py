@@ -300,8 +300,8 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, of which a tape keeps the inputs only: what happens inside is computed
     again when the gradient is.
 
-    It must do the same both times: a Variable that it reads must not be assigned in between. Under
-    vmap it is the function itself.
+    It must do the same both times: a Variable that it reads must not be assigned in between. What
+    it draws without keys is drawn again. Under vmap it is the function itself.
 
     Source: T. Chen et al., Training deep nets with sublinear memory cost, arXiv:1604.06174.
 
@@ -312,6 +312,9 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def kept(*args: Any, **kwargs: Any) -> Any:
+        from . import random  # which is made of operations, and so comes after this module
+
+        drawn = random.state()
         inside = tape.Passage()
         result = function(*args, **kwargs)
         leaves, structure = tree.flatten(result)
@@ -323,7 +326,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         inside.forget()
 
         def gradient(*cotangents: Tensor) -> list[Tensor | None]:
-            with tape.GradientTape() as again:
+            with tape.GradientTape() as again, random.replayed(drawn):
                 for x in inputs:
                     tape.follow(x._record, again._number)
                 leaves = tree.leaves(function(*args, **kwargs))

@@ -6,39 +6,28 @@ that have nothing to be compared with, each with the reason.
 
 from __future__ import annotations
 
-from . import (
-    contraction,
-    control,
-    creation,
-    elementwise,
-    indexing,
-    linalg,
-    movement,
-    networks,
-    reduction,
-    scans,
-    sorting,
-    windows,
-)
+from importlib import import_module
+
 from .row import Row
 
 FAMILIES = (
-    contraction,
-    control,
-    creation,
-    elementwise,
-    indexing,
-    linalg,
-    movement,
-    networks,
-    reduction,
-    scans,
-    sorting,
-    windows,
+    "contraction",
+    "control",
+    "creation",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "movement",
+    "networks",
+    "reduction",
+    "scans",
+    "sorting",
+    "windows",
 )
 
 COMPOSITES: dict[str, Row] = {}
 NOT_COMPARED: dict[str, str] = {}
-for _family in FAMILIES:
+for _name in FAMILIES:
+    _family = import_module(f".{_name}", __name__)
     COMPOSITES.update(_family.COMPOSITES)
     NOT_COMPARED.update(getattr(_family, "NOT_COMPARED", {}))

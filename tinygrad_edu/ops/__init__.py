@@ -6,25 +6,6 @@ family's `__all__` says what it brings.
 
 from typing import TYPE_CHECKING
 
-from . import (
-    activations,
-    contraction,
-    control,
-    creation,
-    elementwise,
-    indexing,
-    linalg,
-    logic,
-    losses,
-    movement,
-    networks,
-    normalization,
-    reduction,
-    scans,
-    sorting,
-    special,
-    windows,
-)
 from .activations import *
 from .contraction import *
 from .control import *
@@ -43,24 +24,7 @@ from .sorting import *
 from .special import *
 from .windows import *
 
-families = (
-    activations,
-    contraction,
-    control,
-    creation,
-    elementwise,
-    indexing,
-    linalg,
-    logic,
-    losses,
-    movement,
-    networks,
-    normalization,
-    reduction,
-    scans,
-    sorting,
-    special,
-    windows,
-)
 if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by this
+    # Importing from a family has made it an attribute here.
+    families = [value for _, value in sorted(globals().items()) if hasattr(value, "__all__")]
     __all__ = [name for family in families for name in family.__all__]

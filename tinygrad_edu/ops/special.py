@@ -59,7 +59,7 @@ class _Special(Unary, abstract=True):
     result = "float"
 
     def formula(self, xp: Any, x: Array) -> Array:
-        raise NotImplementedError
+        raise NotImplementedError  # each states its own
 
     def forward(self, xp: Any, x: Array) -> Array:
         if dtypes.is_half(x.dtype):
