@@ -140,6 +140,28 @@ REFUSED: dict[str, tuple[Callable[[edu.Tensor, edu.Tensor], Any], type[Error], s
         lambda x, v: ops.scatter([[0]], [1.0, 2.0], (3,)), ShapeError, "scatter: values"
     ),
     "unequal to stack": (lambda x, v: ops.stack([x, v]), ShapeError, "stack"),
+    "a shape that is none": (lambda x, v: ops.reshape(x, None), ArgumentError, "reshape"),  # type: ignore[arg-type]
+    "axes that are words": (lambda x, v: ops.transpose(x, "ab"), ArgumentError, "permute_dims"),  # type: ignore[arg-type]
+    "a fraction of an axis": (
+        lambda x, v: ops.expand_dims(x, axis=1.5),  # type: ignore[arg-type]
+        ArgumentError,
+        "expand_dims",
+    ),
+    "a letter to join along": (
+        lambda x, v: ops.concat([x, x], axis="a"),  # type: ignore[arg-type]
+        ArgumentError,
+        "concat",
+    ),
+    "something to stack": (lambda x, v: ops.stack(None), ArgumentError, "stack"),  # type: ignore[arg-type]
+    "places to roll to": (lambda x, v: ops.roll(x, None), ArgumentError, "roll"),  # type: ignore[arg-type]
+    "places to split at": (lambda x, v: ops.split(x, None), ArgumentError, "split"),  # type: ignore[arg-type]
+    "times to repeat": (lambda x, v: ops.repeat(x, [[1], [1, 2]]), ShapeError, "rectangular"),  # type: ignore[list-item]
+    "an axis of a norm": (lambda x, v: ops.norm(x, axis=1.5), ArgumentError, "norm"),  # type: ignore[arg-type]
+    "a share that is a word": (lambda x, v: ops.quantile(x, "half"), DtypeError, "numbers"),  # type: ignore[arg-type]
+    "groups that are words": (lambda x, v: ops.group_norm(x, "two"), ArgumentError, "group_norm"),  # type: ignore[arg-type]
+    "a word for alpha": (lambda x, v: ops.celu(x, "one"), ArgumentError, "celu"),  # type: ignore[arg-type]
+    "a word for a rate": (lambda x, v: ops.dropout(x, "half"), ArgumentError, "dropout"),  # type: ignore[arg-type]
+    "an array for a dtype": (lambda x, v: ops.astype(x, v.numpy()), DtypeError, "dtype"),  # type: ignore[arg-type]
     "too many elements": (lambda x, v: ops.reshape(x, (4, 2)), ShapeError, "reshape"),
     "two sizes left open": (lambda x, v: ops.reshape(x, (-1, -1)), ShapeError, "reshape"),
     "a size that is not whole": (

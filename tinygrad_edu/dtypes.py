@@ -51,7 +51,7 @@ def as_dtype(dtype: DTypeLike) -> DType:
     """
     if isinstance(dtype, type) and dtype in _PYTHON:
         return _PYTHON[dtype]
-    if dtype == "bfloat16":
+    if isinstance(dtype, str) and dtype == "bfloat16":
         found = bfloat16()
         if found is None:
             raise DtypeError("dtype bfloat16 needs the package ml_dtypes: pip install ml_dtypes")

@@ -8,6 +8,7 @@ records. Knows Tensors and tapes, and no operation in particular.
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -659,6 +660,21 @@ def normalize_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     if len(found) != len(given):
         raise ArgumentError(f"{name}: axis {axis!r} names an axis twice")
     return tuple(sorted(found))
+
+
+def whole(name: str, argument: str, given: Any, least: int | None = None) -> int:
+    """An integer, of any library's integer types, as Python's. Raises ArgumentError, for the
+    operation `name`, for anything else, and for one below `least`.
+
+    >>> whole("top_k", "k", np.int64(3), 0)
+    3
+    """
+    bound = "" if least is None else f" from {least} on"
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+        raise ArgumentError(f"{name}: {argument} is an integer{bound}, not {given!r}")
+    if least is not None and given < least:
+        raise ArgumentError(f"{name}: {argument} is an integer{bound}, not {given}")
+    return int(given)
 
 
 def aval(x: Any) -> Any:

@@ -439,7 +439,7 @@ def _fitted(cotangent: Tensor, node: Node | None, x: Tensor) -> Tensor:
     given, like = cotangent._data, x._data
     if given.shape != like.shape:
         if not _is_narrow(given.shape, like.shape):
-            cotangent = ops.sum_to(cotangent, like.shape)
+            cotangent = ops.movement.sum_to(cotangent, like.shape)
         elif node.__class__ is Leaf:
             cotangent = ops.broadcast_to(cotangent, like.shape)
     return cotangent if given.dtype is like.dtype else ops.astype(cotangent, like.dtype)

@@ -383,6 +383,5 @@ COMPOSITES: dict[str, Row] = {
 }
 
 NOT_COMPARED = {
-    "sum_to": "the transpose of broadcast_to, whose gradient it is",
     "to_device": "moves a Tensor and computes nothing; every test on device xla uses it",
 }

@@ -7,6 +7,7 @@ on a temporary of their own; the rest are composed. At a kink each follows PyTor
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -548,7 +549,7 @@ def celu(x: TensorLike, /, alpha: float = 1.0) -> Tensor:
     >>> celu([-100.0, 2.0], alpha=0.5)
     Tensor([-0.5,  2. ], dtype=float32)
     """
-    if not alpha > 0:
+    if not isinstance(alpha, numbers.Real) or not alpha > 0:
         raise ArgumentError(f"celu: alpha must be positive, not {alpha!r}")
     x = as_float(x)
     positive = x > 0

@@ -59,8 +59,8 @@ def switch(
     >>> switch(1, [lambda x: x, lambda x: -x], 5.0)
     -5.0
     """
-    if not branches:
-        raise ArgumentError("switch: takes at least one branch")
+    if not isinstance(branches, (list, tuple)) or not branches:
+        raise ArgumentError("switch: takes a list or tuple of at least one function")
     number = _scalar("switch", index)
     if dtypes.kind(number.dtype) not in "iu":
         raise DtypeError(f"switch: an index is an integer, not {number.dtype}")
@@ -168,6 +168,8 @@ def map(f: Callable[[Any], Structure], xs: Structure, /) -> Structure:
     >>> map(lambda x: x * x, edu.tensor([1.0, 2.0, 3.0]))
     Tensor([1., 4., 9.], dtype=float32)
     """
+    if not callable(f):
+        raise ArgumentError(f"map: takes a function and then values, not {f!r}")
     leaves, structure = tree.flatten(tree.map(tensors.as_tensor, xs))
     turns = _turns("map", leaves, None)
     rows = [unstack(x) for x in leaves]

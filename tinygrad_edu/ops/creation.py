@@ -15,6 +15,7 @@ from .. import backends, dtypes, tensors
 from ..backends import Device
 from ..dtypes import DTypeLike
 from ..errors import ArgumentError, DtypeError
+from ..op import whole
 from ..tensors import Tensor, TensorLike
 
 __all__ = [
@@ -230,8 +231,7 @@ def linspace(
     >>> linspace(0, 1, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
-    if not isinstance(num, numbers.Integral) or num < 0:
-        raise ArgumentError(f"linspace: num is {num!r}; it is an integer, and not negative")
+    num = whole("linspace", "num", num, 0)
     for value in (start, stop):
         if not isinstance(value, numbers.Real):
             raise DtypeError(f"linspace: takes numbers, not {value!r}")
@@ -286,8 +286,7 @@ def tri(
 def _sizes(name: str, rows: Any, columns: Any) -> tuple[int, int]:
     """The size of a matrix; a square one unless both are given."""
     for size in (rows, rows if columns is None else columns):
-        if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 0:
-            raise ArgumentError(f"{name}: a size is an integer and not negative, not {size!r}")
+        whole(name, "a size", size, 0)
     return int(rows), int(rows if columns is None else columns)
 
 

@@ -7,13 +7,13 @@ for each argument. Steps (floor, sign) have gradient zero, as in PyTorch and JAX
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import dtypes, tensors, tree
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
@@ -1202,6 +1202,19 @@ class Astype(Op):
 
 
 astype = Astype()
+
+
+def through_float32(
+    function: Callable[..., Any], operands: Sequence[TensorLike], /, *args: Any, **params: Any
+) -> Any:
+    """`function`, of several steps; where the operands are halves, all its steps and those of its
+    gradients are in float32, and only the results are rounded."""
+    xs = tensors.as_tensors(*operands)
+    dtype = promoted([x._data.dtype for x in xs if dtypes.is_float(x._data.dtype)] or [float])
+    if not dtypes.is_half(dtype):
+        return function(*xs, *args, **params)
+    wide = [astype(x, dtypes.float32) if dtypes.is_half(x._data.dtype) else x for x in xs]
+    return tree.map(lambda x: astype(x, dtype), function(*wide, *args, **params))
 
 
 class StopGradient(Unary):

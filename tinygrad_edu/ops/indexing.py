@@ -33,6 +33,7 @@ from ..op import (
     example,
     normalize_axis,
     unary,
+    whole,
 )
 from ..tensors import Tensor, TensorLike
 from .creation import ones_like, zeros_like
@@ -779,10 +780,7 @@ def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: DTypeLike = 
     x = tensors.as_tensor(x)
     if dtypes.kind(x.dtype) not in "iu":
         raise DtypeError(f"one_hot: takes integers, not {x.dtype}")
-    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
-        raise ArgumentError(f"one_hot: num_classes is an integer, not {num_classes!r}")
-    if num_classes < 0:
-        raise ArgumentError(f"one_hot: num_classes is {num_classes}, and cannot be negative")
+    num_classes = whole("one_hot", "num_classes", num_classes, 0)
     axis = normalize_axis("one_hot", axis, x.ndim + 1)
     wide = astype(x, _index_dtype(x.dtype))
     classes = np.arange(num_classes).astype(wide.dtype).reshape(-1, *(1,) * (x.ndim - axis))

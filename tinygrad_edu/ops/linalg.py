@@ -15,7 +15,9 @@ algorithmic differentiation, 2008; I. Murray, Differentiation of the Cholesky de
 from __future__ import annotations
 
 import builtins
+import numbers
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -37,12 +39,13 @@ from ..op import (
     promoted,
     real,
     unary,
+    whole,
 )
 from ..tensors import Tensor, TensorLike
 from . import movement
 from .contraction import matmul, outer, tensordot, vecdot  # noqa: F401  the array API has them here
 from .creation import eye
-from .elementwise import abs, astype, power, round, stop_gradient, where
+from .elementwise import abs, astype, power, round, stop_gradient, through_float32, where
 from .kernels import in_float32
 from .logic import equal, greater, less_equal, not_equal
 from .movement import broadcast_to, concat, matrix_transpose, moveaxis, reshape, tril, triu
@@ -73,30 +76,19 @@ __all__ = [
 
 
 class OfMatrices(Op, abstract=True):
-    """Base of the operations on matrices: computes halves in float32, and turns what the array
-    library cannot do into a LinAlgError that says `failure`."""
+    """Base of the operations on matrices: halves go through them in float32, and what the array
+    library cannot do is a LinAlgError that says `failure`."""
 
     square = True
     failure = "it did not converge; are there elements that are NaN or infinite?"
     domain = real(-1, 1)
 
+    def __call__(self, *operands: Any, **params: Any) -> Any:
+        return through_float32(partial(apply, self), operands, **params)
+
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
         common = promoted(given, kind)
         return [common if dtypes.is_float(common) else dtypes.float32] * len(given)
-
-    def kernel(self, xp: Any) -> Callable[..., Any]:
-        forward, wide = self.forward, dtypes.float32
-
-        def compute(*arrays: Array, **params: Any) -> Any:
-            dtype = arrays[0].dtype
-            if dtype.itemsize > 2:
-                return forward(xp, *arrays, **params)
-            found = forward(xp, *[a.astype(wide) for a in arrays], **params)
-            if isinstance(found, tuple):
-                return tuple(f.astype(dtype) for f in found)
-            return found.astype(dtype)
-
-        return compute
 
     def check(self, *avals: Any) -> Aval:
         """The first of these, if all of them are matrices that this operation takes."""
@@ -271,7 +263,7 @@ class Slogdet(OfMatrices):
     examples = _SQUARES
 
     def __call__(self, x: TensorLike, /) -> SlogdetResult:
-        return SlogdetResult(*apply(self, x))
+        return SlogdetResult(*super().__call__(x))
 
     def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
         return tuple(xp.linalg.slogdet(x))
@@ -346,7 +338,8 @@ class Pinv(OfMatrices):
     )
 
     def __call__(self, x: TensorLike, /, *, rtol: float | None = None) -> Tensor:
-        return unary(self, x, {"rtol": rtol})
+        found: Tensor = super().__call__(x, rtol=rtol)
+        return found
 
     def forward(self, xp: Any, x: Array, *, rtol: float | None) -> Array:
         if not x.size:
@@ -418,7 +411,7 @@ class Solve(OfMatrices):
     )
 
     def __call__(self, x1: TensorLike, x2: TensorLike, /) -> Tensor:
-        return _solved(self, x1, x2, {})
+        return _solved(super().__call__, x1, x2)
 
     def forward(self, xp: Any, a: Array, b: Array) -> Array:
         return xp.linalg.solve(a, b)
@@ -470,7 +463,7 @@ class SolveTriangular(OfMatrices):
     infer = Solve.infer
 
     def __call__(self, a: TensorLike, b: TensorLike, /, lower: bool = False) -> Tensor:
-        return _solved(self, a, b, {"lower": bool(lower)})
+        return _solved(super().__call__, a, b, lower=bool(lower))
 
     def forward(self, xp: Any, a: Array, b: Array, *, lower: bool) -> Array:
         if lower:  # with rows and columns in reverse it is an upper one
@@ -507,13 +500,12 @@ solve_triangular = SolveTriangular()
 triangular_solve = solve_triangular
 
 
-def _solved(op: Op, a: TensorLike, b: TensorLike, params: dict[str, Any]) -> Tensor:
-    """`op` of matrices, and of right sides that may be one vector."""
+def _solved(solver: Callable[..., Tensor], a: TensorLike, b: TensorLike, **params: Any) -> Tensor:
+    """`solver` of matrices, and of right sides that may be one vector."""
     a, b = tensors.as_tensors(a, b)
     if b.ndim != 1:
-        found: Tensor = apply(op, a, b, **params)
-        return found
-    found = apply(op, a, reshape(b, (*b.shape, 1)), **params)
+        return solver(a, b, **params)
+    found = solver(a, reshape(b, (*b.shape, 1)), **params)
     return reshape(found, found.shape[:-1])
 
 
@@ -544,7 +536,7 @@ class Cholesky(OfMatrices):
     examples = _SQUARES
 
     def __call__(self, x: TensorLike, /, *, upper: bool = False) -> Tensor:
-        found = unary(self, x)
+        found: Tensor = super().__call__(x)
         return matrix_transpose(found) if upper else found
 
     def forward(self, xp: Any, x: Array) -> Array:
@@ -613,7 +605,7 @@ class QR(OfMatrices):
     ) -> QRResult:
         if mode not in ("reduced", "complete"):
             raise ArgumentError(f"qr: mode is 'reduced' or 'complete', not {mode!r}")
-        return QRResult(*apply(self, x, mode=mode))
+        return QRResult(*super().__call__(x, mode=mode))
 
     def forward(self, xp: Any, x: Array, *, mode: str) -> tuple[Array, ...]:
         return tuple(xp.linalg.qr(x, mode))
@@ -678,7 +670,7 @@ class Eigh(OfMatrices):
     examples = _SQUARES
 
     def __call__(self, x: TensorLike, /) -> EighResult:
-        return EighResult(*apply(self, x))
+        return EighResult(*super().__call__(x))
 
     def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
         return tuple(xp.linalg.eigh(_from_lower(xp, x)))
@@ -751,7 +743,7 @@ class SVD(OfMatrices):
     )
 
     def __call__(self, x: TensorLike, /, *, full_matrices: bool = True) -> SVDResult:
-        return SVDResult(*apply(self, x, full_matrices=bool(full_matrices)))
+        return SVDResult(*super().__call__(x, full_matrices=bool(full_matrices)))
 
     def forward(self, xp: Any, x: Array, *, full_matrices: bool) -> tuple[Array, ...]:
         return tuple(xp.linalg.svd(x, full_matrices=full_matrices))
@@ -896,7 +888,7 @@ def _of_norm(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor
 
 
 def _vector_norm(name: str, x: TensorLike, axis: Axis, keepdims: bool, ord: float) -> Tensor:
-    if isinstance(ord, bool) or not isinstance(ord, (int, float)):
+    if isinstance(ord, bool) or not isinstance(ord, numbers.Real):
         raise ArgumentError(f"{name}: ord of a vector is a number, not {ord!r}")
     x = as_float(x)
     dtype = x.dtype
@@ -975,7 +967,7 @@ def norm(
     if ord is None and axis is None:
         return _vector_norm("norm", x, None, keepdims, 2)
     given = tuple(range(x.ndim)) if axis is None else axis
-    places = [given] if isinstance(given, (int, np.integer)) else list(given)
+    places = list(given) if isinstance(given, (tuple, list)) else [given]
     places = [normalize_axis("norm", a, x.ndim) for a in places]
     if len(places) == 1:
         return _vector_norm("norm", x, places[0], keepdims, 2 if ord is None else ord)  # type: ignore[arg-type]
@@ -1018,8 +1010,7 @@ def matrix_power(x: TensorLike, n: int, /) -> Tensor:
             [0., 1.]], dtype=float32)
     """
     base = tensors.as_tensor(x)
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
-        raise ArgumentError(f"matrix_power: n is an integer, not {n!r}")
+    n = whole("matrix_power", "n", n)
     if base.ndim < 2 or base.shape[-1] != base.shape[-2]:
         raise ShapeError(f"matrix_power: the matrices must be square, not of shape {base.shape}")
     if n == 0:

@@ -16,10 +16,10 @@ import numpy as np
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Binary, Op, apply, binary, normalize_axis, promoted
+from ..op import Aval, Binary, Op, apply, binary, normalize_axis
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
-from .elementwise import abs, astype, log, sigmoid, sqrt, square, where
+from .elementwise import abs, log, sigmoid, sqrt, square, through_float32, where
 from .kernels import in_float32, onto, top, total
 from .movement import expand_dims
 from .networks import log_softmax, softmax
@@ -108,14 +108,7 @@ def _widened(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(loss)
     def in_float32(y_true: TensorLike, y_pred: TensorLike, /, *args: Any, **kwargs: Any) -> Tensor:
-        found = tensors.as_tensors(y_true, y_pred)
-        dtype = promoted(
-            [x._data.dtype for x in found if dtypes.is_float(x._data.dtype)] or [float]
-        )
-        if not dtypes.is_half(dtype):
-            return loss(*found, *args, **kwargs)
-        wide = [astype(x, dtypes.float32) if dtypes.is_half(x.dtype) else x for x in found]
-        return astype(loss(*wide, *args, **kwargs), dtype)
+        return through_float32(loss, (y_true, y_pred), *args, **kwargs)
 
     return in_float32
 

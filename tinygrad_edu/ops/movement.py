@@ -57,7 +57,6 @@ __all__ = [
     "split_at",
     "squeeze",
     "stack",
-    "sum_to",
     "swapaxes",
     "tile",
     "to_device",
@@ -70,7 +69,7 @@ __all__ = [
 
 
 def _shape(name: str, shape: int | Sequence[int]) -> Shape:
-    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     for size in sizes:
         if size.__class__ is not int:
             if not isinstance(size, np.integer):
@@ -150,10 +149,11 @@ class PermuteDims(Op):
     def __call__(self, x: TensorLike, /, axes: Sequence[int]) -> Tensor:
         x = tensors.as_tensor(x)
         ndim = x._data.ndim
-        wanted = tuple([int(a) + ndim if a < 0 else int(a) for a in axes])
+        given = _wholes("permute_dims", _listed(axes))
+        wanted = tuple([a + ndim if a < 0 else a for a in given])
         if sorted(wanted) != list(range(ndim)):
             raise ArgumentError(
-                f"permute_dims: axes {tuple(axes)} must name each of {ndim} dimensions once"
+                f"permute_dims: axes {tuple(given)} must name each of {ndim} dimensions once"
             )
         return unary(self, x, {"axes": wanted})
 
@@ -244,9 +244,9 @@ class Concat(Op):
             raise ArgumentError("concat: takes a list or tuple of at least one array")
         if axis is None:
             xs, axis = [reshape(x, -1) for x in xs], 0
-        elif axis < 0:
+        elif not isinstance(axis, int) or axis < 0:
             ndim = xs[0].ndim if isinstance(xs[0], Operators) else np.ndim(xs[0])
-            axis = axis + ndim if axis >= -ndim else axis
+            axis = normalize_axis("concat", axis, ndim)
         return apply(self, *xs, axis=axis)
 
     def forward(self, xp: Any, *xs: Array, axis: int) -> Array:
@@ -299,7 +299,8 @@ class SplitAt(Op):
     ) -> tuple[Tensor, ...]:
         x = tensors.as_tensor(x)
         axis = normalize_axis("split", axis, x.ndim)
-        found: tuple[Tensor, ...] = apply(self, x, places=tuple(places), axis=axis)
+        places = tuple(_wholes("split", _listed(places)))
+        found: tuple[Tensor, ...] = apply(self, x, places=places, axis=axis)
         return found
 
     def forward(
@@ -382,8 +383,8 @@ class PadConstant(Op):
 pad_constant = PadConstant()
 
 
-def _listed(axis: int | Sequence[int]) -> list[int]:
-    return [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (tuple, list, range, np.ndarray)) else [given]
 
 
 def matrix_transpose(x: TensorLike, /) -> Tensor:
@@ -486,11 +487,13 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
     >>> stack([np.zeros(3), np.ones(3)], axis=1).shape
     (3, 2)
     """
+    if not isinstance(xs, (list, tuple)) or not xs:
+        raise ArgumentError("stack: takes a list or tuple of at least one array")
     given = tensors.as_tensors(*xs)
     shapes = [x.shape for x in given]
     if len(set(shapes)) > 1:
         raise ShapeError(f"stack: shapes must be equal, not {' and '.join(map(str, shapes))}")
-    axis = normalize_axis("stack", axis, len(shapes[0]) + 1) if given else axis
+    axis = normalize_axis("stack", axis, len(shapes[0]) + 1)
     return concat([expand_dims(x, axis=axis) for x in given], axis=axis)
 
 
@@ -638,8 +641,7 @@ def tile(x: TensorLike, repetitions: int | Sequence[int], /) -> Tensor:
             [1, 2, 1, 2]], dtype=int64)
     """
     x = tensors.as_tensor(x)
-    one = isinstance(repetitions, (int, np.integer))
-    times = _wholes("tile", [repetitions] if one else repetitions)
+    times = _wholes("tile", _listed(repetitions))
     if min(times, default=0) < 0:
         raise ArgumentError(f"tile: repetitions {repetitions!r} cannot be negative")
     missing = len(times) - x.ndim
@@ -661,7 +663,7 @@ def repeat(x: TensorLike, repeats: int | TensorLike, /, *, axis: int | None = No
     if axis is None:
         x, axis = reshape(x, -1), 0
     axis = normalize_axis("repeat", axis, x.ndim)
-    times = np.asarray(repeats)
+    times = tensors.as_tensor(repeats).numpy()
     if times.dtype.kind not in "iu" or times.ndim > 1 or np.any(times < 0):
         raise ArgumentError(
             f"repeat: repeats are integers, not negative: one, or a row of them, not {repeats!r}"

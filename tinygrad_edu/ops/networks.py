@@ -4,6 +4,7 @@ attention."""
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -110,7 +111,7 @@ def dropout(x: TensorLike, /, rate: float, *, key: Any = None) -> Tensor:
     >>> dropout([1.0, 2.0], 0.0)
     Tensor([1., 2.], dtype=float32)
     """
-    if not 0 <= rate <= 1:
+    if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
         raise ArgumentError(f"dropout: the rate is a probability, from 0 to 1, not {rate!r}")
     x = as_float(x)
     if rate == 0:

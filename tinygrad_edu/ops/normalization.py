@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary
+from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary, whole
 from ..tensors import Tensor, TensorLike, as_tensor
 from .elementwise import astype, sqrt, square, stop_gradient
 from .kernels import in_float32, total
@@ -321,7 +321,7 @@ def group_norm(
     features = x.shape[axis]
     if axis == 0:
         raise ArgumentError("group_norm: axis 0 counts the examples; the features have another")
-    if groups < 1 or features % groups:
+    if features % whole("group_norm", "groups", groups, 1):
         raise ArgumentError(
             f"group_norm: {groups} groups do not divide the {features} features of axis {axis}"
         )

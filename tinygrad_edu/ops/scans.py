@@ -15,7 +15,7 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Op, apply, example, normalize_axis, unary
+from ..op import Aval, Op, apply, example, normalize_axis, unary, whole
 from ..tensors import Tensor, TensorLike
 from .creation import full, ones, zeros
 from .elementwise import astype
@@ -361,8 +361,7 @@ def diff(
     """
     x = tensors.as_tensor(x)
     axis = normalize_axis("diff", axis, x.ndim)
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise ArgumentError(f"diff: n is how often to take differences, 0 or more, not {n!r}")
+    n = whole("diff", "n", n, 0)
     if x.dtype == dtypes.bool_:
         raise DtypeError("diff: booleans have no difference; convert them with .astype('int32')")
     parts = [tensors.as_tensor(p, like=x) for p in (prepend, x, append) if p is not None]

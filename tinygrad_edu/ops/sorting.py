@@ -27,6 +27,7 @@ from ..op import (
     normalize_axis,
     promoted,
     unary,
+    whole,
 )
 from ..tensors import Tensor, TensorLike
 from .elementwise import where
@@ -149,8 +150,9 @@ def top_k(x: TensorLike, /, k: int, *, sorted: bool = True) -> TopK:
     if not x.ndim:
         raise ShapeError("top_k: a 0-d array has no axis to choose from")
     size = x.shape[-1]
-    if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= size:
-        raise ArgumentError(f"top_k: k is an integer from 0 to {size}, the last size, not {k!r}")
+    k = whole("top_k", "k", k, 0)
+    if k > size:
+        raise ArgumentError(f"top_k: k is {k}, and the last axis has {size} elements")
     indices = unary(_largest, x, {"k": k})
     return TopK(take_places(x, indices, x.ndim - 1, True), indices)
 
@@ -317,7 +319,7 @@ def _quantile(
     size = math.prod([x.shape[a] for a in axes])
     if not size:
         raise ShapeError(f"{name}: nothing to choose from along axis {axes} of {x.shape}")
-    shares = np.asarray(q, np.float64)
+    shares = tensors.to_array(q, dtypes.float64)
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ArgumentError(f"{name}: q is between 0 and 1, not {q!r}")
     if method not in _BETWEEN:
@@ -514,8 +516,7 @@ def bincount(x: TensorLike, /, weights: TensorLike | None = None, minlength: int
         raise DtypeError(f"bincount: x holds integers, not {x.dtype}")
     if x.ndim != 1:
         raise ShapeError(f"bincount: x is one row, not of shape {x.shape}")
-    if isinstance(minlength, bool) or not isinstance(minlength, int) or minlength < 0:
-        raise ArgumentError(f"bincount: minlength is an integer, 0 or more, not {minlength!r}")
+    minlength = whole("bincount", "minlength", minlength, 0)
     places = x._device.to_numpy(x._data)
     if places.size and places.min() < 0:
         raise OutOfRangeError(f"bincount: x counts from 0, and holds {places.min()}")

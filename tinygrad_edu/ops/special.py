@@ -16,8 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backends import Array
-from ..errors import ArgumentError
-from ..op import Aval, Op, Unary, apply, example, real
+from ..op import Aval, Op, Unary, apply, example, real, whole
 from ..tensors import Tensor, TensorLike
 from .blocks import at_most, in_blocks
 from .elementwise import exp, square, zero_safe_divide
@@ -401,9 +400,8 @@ class Polygamma(Op):
     examples = (example((), n=1), example((2, 3), n=2), example((0, 3), n=3), example((5,), n=1))
 
     def __call__(self, n: int, x: TensorLike, /) -> Tensor:
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise ArgumentError(f"polygamma: n is a whole number from 0 on, not {n!r}")
-        return apply(self, x, n=int(n)) if n else digamma(x)
+        n = whole("polygamma", "n", n, 0)
+        return apply(self, x, n=n) if n else digamma(x)
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
         return [given[0] if dtypes.is_float(given[0]) else dtypes.float32]
