@@ -21,22 +21,7 @@ from . import config, dtypes, errors, op, ops, random, tree
 from .backends import Device, device, devices, set_device
 from .batching import vmap
 from .checking import check_grads
-from .dtypes import bool_ as bool
-from .dtypes import (
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
 from .errors import Error
-from .interop import from_dlpack
 from .op import Elementwise, Op
 from .ops import *
 from .tape import GradientTape, no_grad
@@ -64,7 +49,6 @@ __all__ = [
     "Tensor",
     "TensorLike",
     "Variable",
-    "bool",
     "check_grads",
     "checkpoint",
     "config",
@@ -73,16 +57,8 @@ __all__ = [
     "devices",
     "dtypes",
     "errors",
-    "float16",
-    "float32",
-    "float64",
-    "from_dlpack",
     "grad",
     "hessian",
-    "int16",
-    "int32",
-    "int64",
-    "int8",
     "jacobian",
     "jvp",
     "no_grad",
@@ -92,10 +68,6 @@ __all__ = [
     "set_device",
     "tensor",
     "tree",
-    "uint16",
-    "uint32",
-    "uint64",
-    "uint8",
     "value_and_grad",
     "vjp",
     "vmap",

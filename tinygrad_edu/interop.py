@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backends, dtypes, ops, tape, tensors, tree
-from .backends import Device
-from .errors import ArgumentError, DeviceError, DtypeError, GradientError
+from . import dtypes, ops, tape, tree
+from .errors import ArgumentError, DtypeError, GradientError
 from .tensors import Operators, Tensor
 
 if TYPE_CHECKING:
@@ -144,46 +143,3 @@ def dlpack(x: Tensor, options: dict[str, Any]) -> Any:
         if not readonly or options.get("copy") is False:
             raise DtypeError(f"__dlpack__: {error} ({x.dtype} of shape {x.shape})") from None
     return x._data.copy().__dlpack__(**options)  # a broadcast view, which older consumers refuse
-
-
-_CPU, _CUDA = 1, 2  # DLDeviceType in dlpack.h
-
-
-def from_dlpack(
-    x: Any, /, *, device: str | Device | None = None, copy: bool | None = None
-) -> Tensor:
-    """A Tensor of another library's array, through DLPack: PyTorch's, JAX's, CuPy's, NumPy's.
-
-    It shares the memory where it can (`copy=False`: or raises; `copy=True`: never), so nobody may
-    change that array afterwards. What is in the memory of an NVIDIA GPU becomes a Tensor on device
-    "cupy", all else one on device "numpy", unless `device` says otherwise.
-
-    Raises DtypeError for dtypes that a Tensor cannot hold, DeviceError for memory of other devices.
-
-    Source: the array API standard, 2024.12, "Data interchange mechanisms".
-
-    >>> from_dlpack(np.array([1.0, 2.0]))
-    Tensor([1., 2.], dtype=float64)
-    """
-    if not hasattr(x, "__dlpack__"):
-        raise DtypeError(f"from_dlpack: a {type(x).__name__} has no __dlpack__; use edu.tensor")
-    kind = int(x.__dlpack_device__()[0])
-    if kind not in (_CPU, _CUDA):
-        raise DeviceError(f"from_dlpack: memory of DLPack's device type {kind} is not supported")
-    where = backends.find("cupy" if kind == _CUDA else "numpy")
-    try:
-        array = where.xp.from_dlpack(x)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise DtypeError(f"from_dlpack: {error}") from None
-    if where is backends.numpy:
-        array = tensors.to_array(array)
-    found = tensors.wrap(Tensor, array.copy() if copy else array, where, None)
-    wanted = where if device is None else backends.find(device)
-    if wanted is where:
-        return found
-    if copy is False:
-        raise DeviceError(
-            f"from_dlpack: from device {where.name!r} to {wanted.name!r} there is no way without "
-            "a copy"
-        )
-    return ops.to_device(found, wanted)

@@ -22,6 +22,7 @@ FAMILIES = (
     "reduction",
     "scans",
     "sorting",
+    "standard",
     "windows",
 )
 

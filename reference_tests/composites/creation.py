@@ -11,3 +11,4 @@ COMPOSITES: dict[str, Row] = {}
 NOT_COMPARED = dict.fromkeys(
     creation.__all__, "makes a Tensor from nothing, so there is no gradient; compared with NumPy"
 )
+NOT_COMPARED["from_dlpack"] = "computes nothing; reference_tests/test_interop.py has each framework"

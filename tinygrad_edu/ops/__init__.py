@@ -22,6 +22,7 @@ from .reduction import *
 from .scans import *
 from .sorting import *
 from .special import *
+from .standard import *
 from .windows import *
 
 if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by this

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, tensors, tree
-from ..backends import Array
+from ..backends import Array, Device
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
 from ..op import (
@@ -1168,7 +1168,10 @@ def _limits(dtype: DType) -> tuple[float, float]:
 
 
 class Astype(Op):
-    """The same numbers in another dtype; floats lose what is behind the point in integers."""
+    """The same numbers in another dtype; floats lose what is behind the point in integers.
+
+    On `device` if one is given. Tensors never change, so `copy` makes no difference.
+    """
 
     gradients = (lambda g, out, x, dtype: astype(g, x.dtype),)
     references = {
@@ -1184,8 +1187,16 @@ class Astype(Op):
         example((0, 2), dtype="float64"),
     )
 
-    def __call__(self, x: TensorLike, /, dtype: DTypeLike) -> Tensor:
-        x = tensors.as_tensor(x)
+    def __call__(
+        self,
+        x: TensorLike,
+        /,
+        dtype: DTypeLike,
+        *,
+        copy: bool = True,
+        device: str | Device | None = None,
+    ) -> Tensor:
+        x = tensors.as_tensor(x) if device is None else movement.to_device(x, device)
         if x._data.dtype is dtype:
             return x
         dtype = dtypes.as_dtype(dtype)
@@ -1394,3 +1405,7 @@ def allclose(
     Tensor(True, dtype=bool)
     """
     return isclose(x, y, rtol, atol, equal_nan).all()
+
+
+# `astype` to a device needs this one, which needs this one when it is imported.
+from . import movement  # noqa: E402

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import batching, dtypes, tensors
 from ..backends import Array
-from ..dtypes import DType
+from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, Error, GradientError, LinAlgError, ShapeError
 from ..op import (
     Aval,
@@ -162,6 +162,10 @@ class Det(OfMatrices):
     references = {"tensorflow": "linalg.det", "torch": "linalg.det", "jax": "numpy.linalg.det"}
     examples = _SQUARES
 
+    def __call__(self, x: TensorLike, /) -> Tensor:
+        found: Tensor = super().__call__(x)
+        return found
+
     def forward(self, xp: Any, x: Array) -> Array:
         return xp.linalg.det(x)
 
@@ -191,6 +195,10 @@ class Adjugate(OfMatrices):
         "jax": lambda jax, x: jax.numpy.linalg.det(x)[..., None, None] * jax.numpy.linalg.inv(x),
     }
     examples = _SQUARES
+
+    def __call__(self, x: TensorLike, /) -> Tensor:
+        found: Tensor = super().__call__(x)
+        return found
 
     def forward(self, xp: Any, x: Array) -> Array:
         if not x.size:
@@ -299,6 +307,10 @@ class Inv(OfMatrices):
     )
     references = {"tensorflow": "linalg.inv", "torch": "linalg.inv", "jax": "numpy.linalg.inv"}
     examples = _SQUARES
+
+    def __call__(self, x: TensorLike, /) -> Tensor:
+        found: Tensor = super().__call__(x)
+        return found
 
     def forward(self, xp: Any, x: Array) -> Array:
         return xp.linalg.inv(x)
@@ -991,13 +1003,14 @@ def diagonal(x: TensorLike, /, *, offset: int = 0) -> Tensor:
     return movement.diagonal(x, offset, -2, -1)
 
 
-def trace(x: TensorLike, /, *, offset: int = 0) -> Tensor:
+def trace(x: TensorLike, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tensor:
     """The sum of the diagonal of each matrix, along the last two axes (`edu.ops.trace`: the first
-    two).
+    two), in `dtype` if there is one.
 
     >>> trace(np.ones((5, 2, 3))).shape
     (5,)
     """
+    x = tensors.as_tensor(x) if dtype is None else astype(x, dtype)
     return movement.trace(x, offset, -2, -1)
 
 

@@ -449,7 +449,7 @@ def moveaxis(x: TensorLike, source: Any, destination: Any, /) -> Tensor:
     return permute_dims(x, axes)
 
 
-def expand_dims(x: TensorLike, /, *, axis: int | Sequence[int] = 0) -> Tensor:
+def expand_dims(x: TensorLike, /, axis: int | Sequence[int] = 0) -> Tensor:
     """New axes of size 1, at these places of the result.
 
     >>> expand_dims(np.zeros(3), axis=-1).shape
