@@ -159,3 +159,23 @@ def test_a_gradient_has_the_dtype_of_its_source(device: str) -> None:
         ("float16", 3.0),
         ("float64", 2.0),
     ]
+
+
+@pytest.mark.parametrize("given", ["float32", "f4", np.float32, np.dtype("f4").newbyteorder("=")])
+def test_a_dtype_is_one_object_however_it_was_asked_for(given: Any) -> None:
+    wanted = np.dtype("float32")
+    assert dtypes.as_dtype(given) is wanted
+    assert edu.tensor([1.0], given).dtype is wanted
+    assert edu.tensor([1, 2]).astype(given).dtype is wanted
+    assert edu.tensor(np.zeros(2, np.dtype(given))).dtype is wanted
+    assert edu.tensor(np.zeros(2, ">f4")).dtype is wanted
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_python_number_beside_a_tensor_stays_a_number(dtype: str) -> None:
+    x = edu.tensor([3.0], dtype)
+    with edu.GradientTape() as tape:
+        tape.watch(x)
+        x**2
+    assert "power(a " in repr(tape)
+    assert ", 2)" in repr(tape)

@@ -486,3 +486,8 @@ def test_non_contiguous_arrays_are_taken_as_they_are() -> None:
     assert_array_equal(ops.exp(a.T).numpy(), np.exp(a.T))
     assert_array_equal((edu.tensor(a) @ a.T).numpy(), a @ a.T)
     assert ops.sum(a, axis=0).tolist() == a.sum(0).tolist()
+
+
+@pytest.mark.parametrize("exponent", [2.0, edu.tensor(2.0)])
+def test_the_second_derivative_of_a_square_is_2_at_0_too(exponent: Any) -> None:
+    assert edu.grad(edu.grad(lambda x: x**exponent))(0.0).item() == 2.0

@@ -28,7 +28,10 @@ float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
 # A Python type means the default of its kind, as in `edu.zeros(3, dtype=float)`.
 _PYTHON = {bool: bool_, int: int32, float: float32}
 _WIDTHS = {"u": (uint8, uint16, uint32, uint64), "i": (int8, int16, int32, int64)}
-_KNOWN = {bool_, *_WIDTHS["u"], *_WIDTHS["i"], float16, float32, float64}
+_EVERY = (bool_, *_WIDTHS["u"], *_WIDTHS["i"], float16, float32, float64)
+# The one object for each dtype. NumPy makes others that are equal to it, which it treats otherwise
+# beside Python numbers, and which an `is` would not know.
+_KNOWN = {dtype: dtype for dtype in _EVERY}
 
 
 @cache
@@ -57,17 +60,18 @@ def as_dtype(dtype: DTypeLike) -> DType:
             raise DtypeError("dtype bfloat16 needs the package ml_dtypes: pip install ml_dtypes")
         return found
     try:
-        found = np.dtype(dtype).newbyteorder("=")
+        given = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         raise DtypeError(f"{dtype!r} is not a dtype; use one of {_names()}") from None
-    if found not in _KNOWN and found != bfloat16():
-        hint = " (complex numbers are not supported)" if found.kind == "c" else ""
-        raise DtypeError(f"a Tensor cannot hold {found}{hint}; use one of {_names()}")
+    found = _KNOWN.get(given, bfloat16())
+    if found != given:
+        hint = " (complex numbers are not supported)" if given.kind == "c" else ""
+        raise DtypeError(f"a Tensor cannot hold {given}{hint}; use one of {_names()}")
     return found
 
 
 def _names() -> str:
-    return ", ".join(sorted(d.name for d in _KNOWN)) + ", bfloat16"
+    return ", ".join(sorted(d.name for d in _EVERY)) + ", bfloat16"
 
 
 def is_float(dtype: DType) -> bool:

@@ -638,7 +638,7 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
         raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
     if dtype is None and is_weak(data) and array.dtype in _WIDE:
         dtype = _WIDE[array.dtype]
-    return cast(array, array.dtype.newbyteorder("=") if dtype is None else dtype)
+    return cast(array, dtypes.as_dtype(array.dtype) if dtype is None else dtype)
 
 
 # What NumPy makes of Python's numbers, and what they are here.
@@ -647,8 +647,10 @@ _WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
 
 def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
     """An array in another dtype. Raises DtypeError for numbers that an integer cannot hold."""
-    if array.dtype == dtype:
+    if array.dtype is dtype:
         return array
+    if array.dtype == dtype:  # another object for the same dtype
+        return array.view(dtype)
     if dtype.kind in "iu" and dtypes.is_float(array.dtype) and not np.isfinite(array).all():
         raise DtypeError(f"NaN and infinity do not fit in {dtype}")
     if dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:

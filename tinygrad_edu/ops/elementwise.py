@@ -292,7 +292,9 @@ class Power(Binary):
     def _of_base(g: Tensor, out: Tensor, x: Any, y: Any) -> Tensor:
         if not isinstance(y, (int, float)):
             # y * x ** (y - 1), so that nothing is infinite where the cotangent is 0.
-            return zero_safe_divide(g * y, power(x, 1.0 - y))
+            steep = less(y, 1)
+            flat = g * y * power(x, where(steep, 0.0, y - 1.0))
+            return where(steep, zero_safe_divide(g * y, power(x, where(steep, 1.0 - y, 0.0))), flat)
         if y in (0, 1):
             return g * float(y)
         if y == 2:
