@@ -21,7 +21,9 @@ from . import config, dtypes, errors, op, ops, random, tree
 from .backends import Device, device, devices, set_device
 from .batching import vmap
 from .checking import check_grads
+from .compilation import jit
 from .errors import Error
+from .graph import Graph
 from .op import Elementwise, Op
 from .ops import *
 from .tape import GradientTape, no_grad
@@ -45,6 +47,7 @@ __all__ = [
     "Elementwise",
     "Error",
     "GradientTape",
+    "Graph",
     "Op",
     "Tensor",
     "TensorLike",
@@ -60,6 +63,7 @@ __all__ = [
     "grad",
     "hessian",
     "jacobian",
+    "jit",
     "jvp",
     "no_grad",
     "op",

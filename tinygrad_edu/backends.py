@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = Any
 """A device's own array: `numpy.ndarray`, `cupy.ndarray` or `jax.Array`."""
+
+
+next_level = itertools.count(1).__next__
+"""The level of a device that stands for several values, or for any: above all that are in use."""
 
 
 class Device:
@@ -92,6 +97,10 @@ class Device:
     def describe(self, array: Array) -> str:
         """What is worth saying of an array when it is printed, besides its values."""
         return "" if self is numpy else f", device={self.name!r}"
+
+    def lift(self, x: Any) -> Any:
+        """A Tensor of a lower level as one of this device, which has a level."""
+        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, str) and other == self.name)

@@ -9,7 +9,6 @@ what is underneath may be recorded, or be a batch again.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,9 +47,6 @@ class Batched:
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-_next_level = itertools.count(1).__next__
-
-
 class Batch(Device):
     """The device that one call of vmap runs on: `size` examples on the device `base`."""
 
@@ -62,7 +58,7 @@ class Batch(Device):
         self.size = size
         self._base = base.base
         self.name = base.name
-        self.level = _next_level()
+        self.level = backends.next_level()
 
     @property
     def base(self) -> Device:

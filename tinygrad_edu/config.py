@@ -17,6 +17,10 @@ SETTINGS = {"device": "TINYGRAD_EDU_DEVICE"}
 """Each setting in the file, and the environment variable that beats it."""
 
 
+eager = False
+"""With True, jitted functions run as they are written, operation by operation."""
+
+
 def path() -> Path:
     """Where the configuration file is looked for."""
     roaming = os.environ.get("APPDATA") if sys.platform == "win32" else None

@@ -47,6 +47,10 @@ class TracingError(Error, TypeError):
     """The value of a Tensor was asked for where it stands for many, or for any."""
 
 
+class GraphError(Error, ValueError):
+    """A graph that is no program: ill-typed, or with values that nothing makes."""
+
+
 class ConfigError(Error, ValueError):
     """A setting, from the environment or from the configuration file, that cannot be used."""
 

@@ -8,9 +8,10 @@ records. Knows Tensors and tapes, and no operation in particular.
 
 from __future__ import annotations
 
+import math
 import numbers
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -178,6 +179,13 @@ a vjp method, or no_gradient = "why there is none"
         several outputs gets a tuple of cotangents, and of outputs."""
         raise NotImplementedError  # for definitions whose arguments' gradients share work
 
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        """Floating-point operations of one call, the order of them. Here: one for each element of
+        the largest array."""
+        return max([math.prod(x.shape) for x in (*inputs, *outputs)], default=0)
+
     def batch(
         self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
     ) -> Any:
@@ -302,8 +310,9 @@ class Elementwise(Op, abstract=True):
     ) -> Sequence[DType | None]:
         common = self._compute_dtype(promoted(given, kind))
         arrays = any(isinstance(g, np.dtype) for g in given)
-        # NumPy takes Python numbers as they are beside its own dtypes, not beside bfloat16.
-        leave = arrays and common.isbuiltin == 1
+        # NumPy takes Python numbers as they are beside its own dtypes, not beside bfloat16. Among
+        # integers they are converted here, which tells of those that do not fit.
+        leave = arrays and common.isbuiltin == 1 and common.kind not in "iu"
         return [None if leave and not isinstance(g, np.dtype) else common for g in given]
 
     def _compute_dtype(self, common: DType) -> DType:
@@ -474,9 +483,9 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         dtype = b.dtype
         a = _numbers[x] if dtype is _float32 and device is backends.numpy else x
     elif kind is Variable:
-        return binary(op, x._tensor, y)
+        return binary(op, x.value, y)
     elif other is Variable:
-        return binary(op, x, y._tensor)
+        return binary(op, x, y.value)
     else:
         return apply(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
@@ -554,10 +563,11 @@ def bring_together(
     if any([x._device is not device for x in given_tensors]):
         device = max([x._device for x in given_tensors], key=lambda d: d.level)
         values = [_lifted(op, x, device) if isinstance(x, Tensor) else x for x in values]
-    given = [type(x) if isinstance(x, (bool, int, float)) else x.dtype for x in values]
+    given = [_dtype_or_type(x) for x in values]
     for i, dtype in enumerate(op.operand_dtypes(given, kind)):
         x = values[i]
         if isinstance(x, Tensor):
+            dtype = promoted(given, kind) if dtype is None else dtype
             values[i] = x if x._data.dtype == dtype else ops.astype(x, dtype)
         elif isinstance(x, np.ndarray):
             array = x if dtype is None else x.astype(dtype, copy=False)
@@ -568,6 +578,15 @@ def bring_together(
             except OverflowError as error:
                 raise DtypeError(f"{op}: {error}") from None
     return kind, device, values
+
+
+def _dtype_or_type(x: Any) -> Any:
+    """The dtype of an operand, or the type of a Python number, also of one that a trace has put a
+    Tensor in the place of."""
+    if isinstance(x, (bool, int, float)):
+        return type(x)
+    weak = getattr(x._data, "weak", None) if isinstance(x, Tensor) and x._device.level else None
+    return weak or x.dtype
 
 
 def _lifted(op: Op, x: Tensor, device: Any) -> Tensor:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias, Union
@@ -165,7 +165,7 @@ def split(key: KeyLike | None, num: int = 2) -> Any:
     first, second = given.first, given.second
     if num < _MANY:
         return tuple([_make_key(*_threefry_int(first, second, 0, i)) for i in range(num)])
-    rows = _split_key.forward(np, _words(given), np.uint32(0), num=num).tolist()
+    rows = _split_key.forward(np, words(given), np.uint32(0), num=num).tolist()
     return tuple([_make_key(*row) for row in rows])
 
 
@@ -257,10 +257,18 @@ class _Generator:
             self._key, fresh = split(held)
             return fresh
 
+    def advance(self, program: Callable[[Key], Key]) -> None:
+        """Put what a program makes of the key in its place; nobody draws meanwhile."""
+        with self._lock:
+            self._key = program(self._held())
+
     def _held(self) -> Key:
         if self._key is None:
-            self._key = _make_key(*np.frombuffer(os.urandom(8), np.uint32).tolist())
+            self._key = self._first()
         return self._key
+
+    def _first(self) -> Key:
+        return _make_key(*np.frombuffer(os.urandom(8), np.uint32).tolist())
 
     def forked(self) -> None:
         """In a new process: numbers of its own, unless a seed says which."""
@@ -278,7 +286,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
 _replaying: ContextVar[_Generator | None] = ContextVar("tinygrad_edu.random", default=None)
 
 
-def _generator() -> _Generator:
+def default_generator() -> _Generator:
+    """What is drawn from where there is no key."""
     return _replaying.get() or _default
 
 
@@ -303,6 +312,28 @@ def replayed(start: Key) -> Iterator[None]:
         _replaying.reset(token)
 
 
+class Traced(_Generator):
+    """What stands for the default generator in a trace: it draws from a Tensor, which is asked for
+    when the first is drawn. `left` is what it would go on with, None if nobody drew."""
+
+    def __init__(self, start: Callable[[], Tensor]) -> None:
+        self._first: Any = start
+        self.forget()
+
+    @property
+    def left(self) -> Key | Tensor | None:
+        return self._key
+
+    @contextmanager
+    def default(self) -> Iterator[None]:
+        """Have it drawn from, inside a `with` statement of this thread."""
+        token = _replaying.set(self)
+        try:
+            yield
+        finally:
+            _replaying.reset(token)
+
+
 def seed(seed: int | Key) -> None:
     """Start the default generator of this process at a seed, or at a state that `state()` gave.
 
@@ -310,7 +341,7 @@ def seed(seed: int | Key) -> None:
     again draws the same numbers; threads share the generator, in the order they come. Forked
     processes go on from the same seed; those that were never seeded draw numbers of their own.
     """
-    _generator().seed(seed if isinstance(seed, Key) else key(seed))
+    default_generator().seed(seed if isinstance(seed, Key) else key(seed))
 
 
 def state() -> Key:
@@ -320,7 +351,7 @@ def state() -> Key:
     >>> state() == key(1)
     True
     """
-    return _generator().state()
+    return default_generator().state()
 
 
 # Numbers
@@ -725,7 +756,7 @@ def _bits(key: Key | Tensor, shape: Shape, width: int) -> Tensor:
     if math.prod(shape) < _MANY:
         array = _few_bits(key, shape, width)
     else:
-        array = _random_bits.forward(np, _words(key), shape=shape, width=width)
+        array = _random_bits.forward(np, words(key), shape=shape, width=width)
     return tensors.wrap(Tensor, array, backends.numpy, None)
 
 
@@ -961,7 +992,7 @@ def _as_key(name: str, key: Any) -> Key | Tensor:
     if key.__class__ is Key:
         return key
     if key is None:
-        return _generator().draw()
+        return default_generator().draw()
     if isinstance(key, Operators) and key.shape == (2,) and key.dtype == dtypes.uint32:
         return key.value
     if isinstance(key, np.ndarray) and key.shape == (2,) and key.dtype == dtypes.uint32:
@@ -987,7 +1018,8 @@ def _check_words(key: Any) -> None:
         raise DtypeError(f"random: a key is uint32 of shape (2,), not {key}")
 
 
-def _words(key: Key) -> np.ndarray:
+def words(key: Key) -> np.ndarray:
+    """A key as an array."""
     return np.array((key.first, key.second), np.uint32)
 
 
@@ -995,7 +1027,7 @@ def _on(device: Device, key: Key | Tensor) -> Tensor:
     """A key's words as a Tensor, on this device if they are not one yet."""
     if isinstance(key, Tensor):
         return key
-    return tensors.wrap(Tensor, device.adopt(_words(key)), device, None)
+    return tensors.wrap(Tensor, device.adopt(words(key)), device, None)
 
 
 def _integer(name: str, argument: str, given: Any) -> int:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes, tree
+from . import dtypes, traces, tree
 from .errors import DtypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
@@ -60,14 +60,28 @@ EXPLICIT = _Every(ALWAYS + 1)
 class Leaf:
     """What the tape knows of a value that was not computed: who follows it, and its gradient."""
 
-    __slots__ = ("grad", "tapes")
+    __slots__ = ("__weakref__", "held", "tapes")
 
     parents: tuple[()] = ()
     sequence = -1  # a leaf comes before every record
 
     def __init__(self, tapes: _Every | tuple[int, ...]) -> None:
         self.tapes = tapes
-        self.grad: Tensor | None = None
+        self.held: Tensor | None = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward()` has added up."""
+        trace = traces.current()
+        return self.held if trace is None else trace.read_grad(self)
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        trace = traces.current()
+        if trace is None:
+            self.held = gradient
+        else:
+            trace.write_grad(self, gradient)
 
 
 class Record:
@@ -106,15 +120,19 @@ class Record:
 
     def where(self) -> str:
         """The user's line that called the operation: `train.py:12: loss = (x @ W).mean()`."""
-        number = self.code.co_firstlineno
-        for start, end, line in self.code.co_lines():
-            if start <= self.instruction < end and line is not None:
-                number = line
-        filename = self.code.co_filename
-        import linecache  # takes long, and only what is printed needs it
+        return line_of(self.code, self.instruction)
 
-        source = linecache.getline(filename, number).strip()
-        return f"{Path(filename).name}:{number}" + (f": {source}" if source else "")
+
+def line_of(code: CodeType, instruction: int) -> str:
+    """Where an instruction stands: the file, the line, and what it says."""
+    number = code.co_firstlineno
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            number = line
+    import linecache  # takes long, and only what is printed needs it
+
+    source = linecache.getline(code.co_filename, number).strip()
+    return f"{Path(code.co_filename).name}:{number}" + (f": {source}" if source else "")
 
 
 Node = Leaf | Record
@@ -187,7 +205,7 @@ class _Library(dict[str, bool]):
         return inside
 
 
-_in_library = _Library()
+in_library = _Library()
 
 
 def record(
@@ -224,7 +242,7 @@ def record(
     made.tapes = tapes
     made.sequence = _next_sequence()
     frame = _frame(3)  # nothing in this library records on its caller's behalf from nearer
-    while _in_library[(code := frame.f_code).co_filename] and frame.f_back is not None:
+    while in_library[(code := frame.f_code).co_filename] and frame.f_back is not None:
         frame = frame.f_back
     # The code object and the instruction say where; the frame would keep the user's locals alive.
     made.code = code
@@ -582,6 +600,28 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _current.set(before)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Record nothing on tapes that were opened outside, inside a `with` statement; those opened
+    inside record, and `backward()` goes back to its beginning."""
+    before = _current.get()
+    _current.set(_PAUSED if is_paused() else _NO_TAPES)
+    try:
+        yield
+    finally:
+        _current.set(before)
+
+
+def is_paused() -> bool:
+    """Whether `no_grad` holds."""
+    return _current.get() is _PAUSED
+
+
+def is_explicit() -> bool:
+    """Whether somebody has opened a tape."""
+    return bool(_current.get().explicit)
 
 
 def follow(node: Any, number: int) -> None:

@@ -591,6 +591,8 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
     dtype = held._data.dtype
     if isinstance(value, Operators):
         given = value if isinstance(value, Tensor) else value.value
+        if given._device is not held._device and held._device.level:
+            given = held._device.lift(given)
         if given._device is not held._device and not given._device.level:
             raise DeviceError(
                 f"{where}: what it goes into is on device {held.device.name!r} and the value on "

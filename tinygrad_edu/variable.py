@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, ops, tape, tensors
+from . import dtypes, ops, tape, tensors, traces
 from .backends import Array, Device
 from .dtypes import DTypeLike
 from .errors import DtypeError, ImmutableError, ShapeError, TracingError
@@ -31,7 +31,7 @@ class Variable(Operators):
     Tensor([10.,  4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_leaf", "_tensor", "name", "trainable")
+    __slots__ = ("__weakref__", "_leaf", "_shared", "_tensor", "name", "trainable")
 
     def __init__(
         self,
@@ -55,10 +55,15 @@ class Variable(Operators):
         followers = tape.EVERY if requires_grad else tape.EXPLICIT if self.trainable else ()
         self._leaf = tape.Leaf(followers)
         self._tensor = wrap(Tensor, made._data, made._device, self._leaf)
+        # Whether anybody else may hold the array: a compiled program updates it in place otherwise.
+        self._shared = False
 
     @property
     def value(self) -> Tensor:
         """What it holds now: a Tensor that later assignments do not change."""
+        if traces.being_made and (trace := traces.current()) is not None:
+            return trace.read_variable(self)
+        self._shared = True
         return self._tensor
 
     def assign(self, value: TensorLike) -> Variable:
@@ -67,8 +72,9 @@ class Variable(Operators):
         Raises ShapeError for another shape, DtypeError for a dtype that would lose something
         (a float for an integer Variable, a wider float for a narrower one).
         """
-        given = _known(fitting(value, self._tensor, "Variable.assign"), "Variable.assign")
-        return self._replace(given._data, "Variable.assign")
+        how = "Variable.assign"
+        held = self.value
+        return self._replace(_known(fitting(value, held, how), held, how)._data, how)
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
@@ -80,8 +86,8 @@ class Variable(Operators):
 
     def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
         """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
-        held = self._tensor
-        given = _known(fitting(delta, held, how), how)
+        held = self.value
+        given = _known(fitting(delta, held, how), held, how)
         try:
             data = held._device.kernels[op](held._data, given._data)
         except Exception as error:
@@ -103,7 +109,12 @@ class Variable(Operators):
                 f"{how}: a value of shape {tuple(data.shape)} does not fit a Variable of "
                 f"shape {self.shape}"
             )
-        self._tensor = wrap(Tensor, data, held._device, self._leaf)
+        trace = traces.current()
+        if trace is None:
+            self._tensor = wrap(Tensor, data, held._device, self._leaf)
+            self._shared = True
+        else:
+            trace.write_variable(self, data)
         return self
 
     def __reduce__(self) -> Any:
@@ -124,9 +135,9 @@ def _rebuild(
     return Variable(array, trainable=trainable, **settings)
 
 
-def _known(given: Tensor, how: str) -> Tensor:
+def _known(given: Tensor, held: Tensor, how: str) -> Tensor:
     """What is assigned, unless it stands for many values, of which a Variable holds one."""
-    if given._device.level:
+    if given._device.level and given._device is not held._device:
         raise TracingError(
             f"{how}: inside vmap the value differs from example to example, and a Variable holds "
             "one value: return it, and assign outside"
@@ -170,8 +181,9 @@ class VariablePart(Operators):
 
     def _change(self, how: str, method: str, given: Tensor) -> Variable:
         variable = self._variable
-        given = _known(given, method)
-        changed = ops.scatters[how](_plain(variable.value), self._index, _plain(given))
+        held = variable.value
+        given = _known(given, held, method)
+        changed = ops.scatters[how](_plain(held), self._index, _plain(given))
         return variable._replace(changed._data, method)
 
     def __setitem__(self, index: Any, value: Any) -> None:

@@ -1,0 +1,605 @@
+"""jit: a function traced once for each signature, and run as one program.
+
+A signature is what the program depends on: the structure of the arguments, shapes, dtypes, devices,
+static values. For each new one the function is run once on a trace (`tracing`), which gives a
+Graph; a lowering (the package `lowering`, found by the device's name) makes a program of it, and
+later calls run just that.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import threading
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import backends, config, dtypes, random, tape, tensors, traces, tree
+from .backends import Array, Device
+from .errors import ArgumentError, DeviceError, GradientError, TracingError
+from .graph import Atom, Graph, Value
+from .op import Aval, Op, picked
+from .tensors import Operators, Tensor, wrap
+from .tracing import Trace
+from .variable import Variable
+
+ENTRIES = 64
+"""Programs that a jitted function keeps; the one that was not used for longest goes first."""
+
+_MANY = 8
+"""So many programs in a row, and the user is told why."""
+
+
+class CacheInfo(NamedTuple):
+    """How often a program was found, how often one was made, how many there are, and may be."""
+
+    hits: int
+    misses: int
+    size: int
+    max_size: int
+
+
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """A function as one compiled program, for each signature of its arguments: a decorator.
+
+    Arguments are nested structures of Tensors, arrays and numbers; all else (booleans and text too)
+    is static: part of the signature, by value. `static_argnums` and `static_argnames` make other
+    arguments static. The function is run once for each signature, on Tensors without values, so
+    what it does beside computing is done once. Variables that it reads or assigns, `.grad`, and
+    the default random generator are part of the program; other Tensors from outside are constants.
+
+    Gradients, tapes and optimizers work inside; outside, the function is one operation with a
+    gradient. The result has `trace`, `lower` and `cache_info`.
+
+    Raises TracingError where the function asks for a value while it is traced, DeviceError where
+    arguments are on several devices.
+
+    >>> import tinygrad_edu as edu
+    >>> weights = edu.Variable([1.0, 2.0])
+    >>> @edu.jit
+    ... def step(x):
+    ...     with edu.GradientTape() as tape:
+    ...         loss = ((x * weights) ** 2).sum()
+    ...     weights.assign_sub(0.1 * tape.gradient(loss, weights))
+    ...     return loss
+    >>> step(edu.tensor([1.0, 1.0])), weights
+    (Tensor(5., dtype=float32), Variable([0.8, 1.6], dtype=float32))
+    """
+    if function is None:
+        return functools.partial(
+            jit, static_argnums=static_argnums, static_argnames=static_argnames
+        )
+    if not callable(function):
+        raise ArgumentError(f"jit: takes a function, not {function!r}")
+    numbers = [static_argnums] if isinstance(static_argnums, int) else list(static_argnums)
+    names = [static_argnames] if isinstance(static_argnames, str) else list(static_argnames)
+    return Jitted(function, numbers, names)
+
+
+class Jitted:
+    """What `jit` makes of a function."""
+
+    def __init__(
+        self, function: Callable[..., Any], static: Sequence[int], named: Sequence[str]
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.static, self.named = _static_arguments(function, static, named)
+        self._programs: OrderedDict[Hashable, list[_Program]] = OrderedDict()
+        self._last: _Program | None = None
+        self._hits = self._misses = self._in_a_row = 0
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._last
+        if last is not None and not kwargs:
+            arrays = last.recognizes(args)
+            if arrays is not None:
+                self._hits += 1
+                return last.run(arrays)
+        if config.eager or traces.current() is not None:
+            return self.function(*args, **kwargs)
+        call = _Call(self, args, kwargs)
+        if call.device.level:  # inside of vmap, which has operations for programs
+            return self.function(*args, **kwargs)
+        program = self._program(call)
+        if any([tape.is_followed(x) for x in call.tensors]) or program.is_followed():
+            return program.record(call.tensors)
+        return program.run([x._data for x in call.tensors])
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Graph:
+        """The program for these arguments as a Graph, before any pass. Its inputs are the arrays
+        of the arguments and then the state that it reads; its outputs the Tensors of the result
+        and then the state that it writes."""
+        return self._traced(_Call(self, args, kwargs)).graph
+
+    def lower(self, *args: Any, device: str | Device | None = None, **kwargs: Any) -> Any:
+        """The program for these arguments on a device (theirs, or `device`, also one that cannot
+        run here): callable with arrays, and readable by `as_text(stage)`."""
+        traced = self._traced(_Call(self, args, kwargs))
+        name = traced.device.name if device is None else str(device)
+        return _lowering(name).lower(traced.graph, traced.updates)
+
+    def cache_info(self) -> CacheInfo:
+        """How often a program was found or had to be made, and how many are kept."""
+        size = sum(map(len, self._programs.values()))
+        return CacheInfo(self._hits, self._misses, size, ENTRIES)
+
+    def __repr__(self) -> str:
+        return f"<jitted {getattr(self, '__qualname__', self.function)!s}>"
+
+    def _program(self, call: _Call) -> _Program:
+        """The program for a call, made if there is none that fits."""
+        with self._lock:
+            found = next((p for p in self._programs.get(call.key, ()) if p.fits()), None)
+            if found is not None:
+                self._programs.move_to_end(call.key)
+                self._hits += 1
+                self._in_a_row = 0
+            else:
+                self._misses += 1
+                self._in_a_row += 1
+                if self._in_a_row == _MANY:
+                    self._warn(call)
+                found = _Program(self._traced(call), call)
+                kept = [p for p in self._programs.pop(call.key, ()) if p.is_alive()]
+                self._programs[call.key] = [found, *kept]
+                while self.cache_info().size > ENTRIES:
+                    self._programs.popitem(last=False)
+            self._last = found
+            return found
+
+    def _traced(self, call: _Call) -> _Traced:
+        trace = Trace(call.device)
+        args, kwargs = call.arguments(trace, self.function)
+        generator = random.Traced(trace.read_key)
+        with traces.making(trace), tape.apart(), generator.default():
+            result = self.function(*args, **kwargs)
+            return _Traced(trace, call, result, generator.left)
+
+    def _warn(self, call: _Call) -> None:
+        last = self._last
+        what = "its state" if last is None else _difference(last.signature, call.signature())
+        warnings.warn(
+            f"{self!r} was traced {_MANY} times in a row, because {what} differs from call to "
+            "call, and a trace takes as long as many calls. Keep shapes alike, pass numbers that "
+            "change as arguments that are not static, and make Variables once",
+            stacklevel=4,
+        )
+
+
+def _static_arguments(
+    function: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]
+) -> tuple[frozenset[int], frozenset[str]]:
+    """The static arguments by position and by name: those given by one are so by the other."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    for i in numbers:
+        if not isinstance(i, int) or i < 0:
+            raise ArgumentError(f"jit: static_argnums are positions from 0 on, not {i!r}")
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentError(f"jit: static_argnames are names, not {name!r}")
+    found = {*numbers, *[parameters.index(name) for name in names if name in parameters]}
+    return frozenset(found), frozenset(names) | {p for i, p in enumerate(parameters) if i in found}
+
+
+@functools.cache
+def _lowering(name: str) -> Any:
+    """The module that makes programs for a device."""
+    try:
+        return importlib.import_module(f"lowering.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"lowering.{name}":
+            raise
+        return importlib.import_module("lowering.stepwise")
+
+
+class _Signature(NamedTuple):
+    """What programs are told apart by, and what is kept of a call: nothing of the user's."""
+
+    key: tuple[Hashable, ...]
+    structure: tree.Structure
+    names: tuple[str, ...]
+    parts: tuple[Hashable, ...]
+    variables: tuple[weakref.ref[Variable], ...]
+
+
+class _Call:
+    """The arguments of one call, taken apart: `tensors` are the arrays among them, `parts` what
+    each leaf adds to the signature."""
+
+    def __init__(self, jitted: Jitted, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        static, named = jitted.static, jitted.named
+        self.tensors: list[Tensor] = []
+        self.weak: list[type | None] = []
+        self.variables: list[weakref.ref[Variable]] = []
+        self._jitted = jitted
+        self._fixed = {i: x for i, x in enumerate(args) if i in static}
+        self._fixed_names = {name: x for name, x in sorted(kwargs.items()) if name in named}
+        moving = tuple([None if i in static else x for i, x in enumerate(args)])
+        rest = {name: x for name, x in kwargs.items() if name not in named}
+        self._leaves, self.structure = tree.flatten((moving, rest))
+        self._arrays: list[bool] = []
+        self.parts: list[Hashable] = []
+        for x in self._leaves:
+            before = len(self.tensors)
+            self.parts.append(self._part(x))
+            self._arrays.append(len(self.tensors) > before)
+        devices = {x._device for x in self.tensors}
+        if len({d.name for d in devices}) > 1:
+            names = " and ".join(sorted(repr(d.name) for d in devices))
+            raise DeviceError(
+                f"{jitted!r}: its arguments are on devices {names}: bring them together with x.to()"
+            )
+        self.device = max(devices, key=lambda d: d.level, default=backends.current())
+        static_parts = [_hashable(x, jitted, i) for i, x in self._fixed.items()]
+        static_parts += [_hashable(x, jitted, name) for name, x in self._fixed_names.items()]
+        settings = (tape.is_paused(), self.device.name, backends.current().name)
+        fixed = (tuple(self._fixed), tuple(self._fixed_names), *static_parts)
+        self.key = (self.structure, settings, fixed, *self.parts)
+
+    def _part(self, x: Any) -> Hashable:
+        weak: type | None = None
+        if isinstance(x, Variable):
+            self.variables.append(weakref.ref(x))
+            return Variable, id(x)
+        if isinstance(x, np.generic) and not isinstance(x, np.bool_):
+            x = x.item()
+        here = backends.current()
+        if isinstance(x, Operators):
+            found = x.value
+        elif isinstance(x, (int, float)) and not isinstance(x, bool):
+            weak, found = type(x), tensors.tensor(x)
+        elif isinstance(x, np.ndarray):
+            found = wrap(Tensor, here.adopt(tensors.to_array(x)), here, None)
+        elif isinstance(x, random.Key):
+            found = wrap(Tensor, here.adopt(random.words(x)), here, None)
+        else:
+            return _hashable(x, self._jitted, None)
+        self.tensors.append(found)
+        self.weak.append(weak)
+        return type(found), found.shape, found.dtype, weak
+
+    def arguments(
+        self, trace: Trace, function: Callable[..., Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments with Tensors of a trace in the place of arrays."""
+        given = iter(zip(self.tensors, self.weak, strict=True))
+        leaves = []
+        for x, is_array, name in zip(
+            self._leaves, self._arrays, _names(function, self.structure), strict=True
+        ):
+            if is_array:
+                like, weak = next(given)
+                x = trace.input(like, name, weak)
+            leaves.append(x)
+        moving, rest = self.structure.unflatten(leaves)
+        args = [self._fixed.get(i, x) for i, x in enumerate(moving)]
+        return args, {**rest, **self._fixed_names}
+
+    def signature(self) -> _Signature:
+        names = tuple(_names(self._jitted.function, self.structure))
+        return _Signature(self.key, self.structure, names, tuple(self.parts), tuple(self.variables))
+
+    def avals(self) -> list[Aval] | None:
+        """Shapes and dtypes of the arguments, if they are Tensors by position and nothing else."""
+        positional, named = self.structure.children
+        plain = positional.flat and not named.children and not self._fixed
+        if not plain or any(x.__class__ is not Tensor for x in self._leaves):
+            return None
+        return [Aval(x.shape, x.dtype) for x in self.tensors]
+
+
+def _difference(old: _Signature, new: _Signature) -> str:
+    """What differs between two signatures, in words."""
+    if old.structure != new.structure:
+        return "the structure of the arguments"
+    for name, before, now in zip(new.names, old.parts, new.parts, strict=True):
+        if before != now:
+            return f"argument {name!r} ({_described(before)}, then {_described(now)})"
+    return "a static argument" if old.key != new.key else "the state that it reads"
+
+
+def _described(part: Any) -> str:
+    kind, *details = part
+    if isinstance(kind, type) and issubclass(kind, Tensor):
+        return str(Aval(*details[:2]))
+    return "another Variable" if kind is Variable else repr(details[0])
+
+
+def _names(function: Callable[..., Any], structure: tree.Structure) -> Iterator[str]:
+    """A name for each leaf of the arguments: the parameter's."""
+    try:
+        parameters = [p.name for p in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        parameters = []
+    moving, named = structure.children
+    positional = [*parameters, *[f"x{i}" for i in range(len(moving.children))]]
+    columns = [*zip(positional, moving.children, strict=False)]
+    columns += zip(named.data or (), named.children, strict=True)
+    for name, part in columns:
+        for i in range(part.size):
+            yield name if part.size == 1 else f"{name}_{i}"
+
+
+def _hashable(x: Any, jitted: Jitted, where: int | str | None) -> Hashable:
+    """A static value as part of a signature."""
+    try:
+        hash(x)
+    except TypeError:
+        what = f"static argument {where!r}" if where is not None else "an argument"
+        raise TracingError(
+            f"{jitted!r}: {what} is a {type(x).__name__}, neither an array nor hashable, so calls "
+            "with it cannot be told apart: pass a tuple, or a class registered with "
+            "edu.tree.register"
+        ) from None
+    return type(x), x
+
+
+class _Traced:
+    """A trace that has ended: its graph, and what its inputs and outputs stand for.
+
+    The graph's inputs are the arrays of the arguments, then the state it reads; its outputs are
+    the Tensors among the results, then the state it writes.
+    """
+
+    def __init__(self, trace: Trace, call: _Call, result: Any, key: Any) -> None:
+        self.device = trace.base
+        self.arguments = len(call.tensors)
+        leaves, self.structure = tree.flatten(result)
+        outputs: list[Atom] = []
+        self.kinds: list[type[Tensor]] = []
+        # For each leaf of the result the number of an output, or what it is itself.
+        self.leaves: list[int | _Fixed] = []
+        self.needs_tape = False
+        for x in leaves:
+            if isinstance(x, Tensor) and x._device is trace:
+                self.leaves.append(len(outputs))
+                self.kinds.append(type(x))
+                outputs.append(x._data.value)
+                node = x._record
+                followed = isinstance(node, tape.Record) and node.parents is not None
+                self.needs_tape = self.needs_tape or followed
+            else:
+                self.leaves.append(_Fixed(x))
+        self.results = len(outputs)
+        if trace.key is not None:  # read whenever it was first drawn with; here behind the rest
+            value = trace.key._data.value
+            trace.inputs.remove(value)
+            trace.inputs.append(value)
+        places = {value: i for i, value in enumerate(trace.inputs)}
+        self.state: list[weakref.ref[Any]] = []
+        self.absent: list[weakref.ref[Any]] = []
+        self.writes: list[weakref.ref[Any]] = []
+        self.updated: list[weakref.ref[Any]] = []
+        self.clears: list[weakref.ref[Any]] = []
+        self.updates: dict[int, int] = {}  # of an output: the input that it takes the place of
+        for met, first in trace.state.items():
+            (self.absent if first is None else self.state).append(weakref.ref(met))
+            if met not in trace.written:
+                continue
+            now = trace.variables[met] if isinstance(met, Variable) else trace.grads[met]
+            if now is None:
+                self.clears.append(weakref.ref(met))
+                continue
+            if isinstance(met, Variable):
+                assert first is not None
+                self.updates[len(outputs)] = places[first]
+                self.updated.append(weakref.ref(met))
+            self.writes.append(weakref.ref(met))
+            outputs.append(now._data.value)
+        self.draws = trace.key is not None
+        self.key = key if isinstance(key, random.Key) else None
+        if isinstance(key, Tensor):
+            outputs.append(key._data.value)
+        self.graph = trace.graph(outputs)
+
+
+class _Fixed:
+    """A leaf of a result that is no Tensor of the trace: what it is, without keeping a Variable
+    alive."""
+
+    def __init__(self, x: Any) -> None:
+        if isinstance(x, Tensor) and x._device.level:
+            raise TracingError("a jitted function returned a Tensor of another trace, or of vmap")
+        self._get: Callable[[], Any] = weakref.ref(x) if isinstance(x, Variable) else lambda: x
+
+    def __call__(self) -> Any:
+        return self._get()
+
+
+class _Program:
+    """A lowered trace, ready to be called."""
+
+    def __init__(self, traced: _Traced, call: _Call) -> None:
+        self.traced = traced
+        self.signature = call.signature()
+        self.lowered = _lowering(traced.device.name).lower(traced.graph, traced.updates)
+        self._compute = self.lowered.run
+        self._device = traced.device
+        self._avals = call.avals()
+        self._stateless = not (traced.state or traced.writes or traced.clears or traced.draws)
+        self._one = traced.leaves == [0] and traced.structure.flat and not traced.structure.children
+        self._paused = tape.is_paused()
+        self._lock = threading.RLock()
+        self._pull_back: Jitted | None = None
+
+    def recognizes(self, args: Sequence[Any]) -> list[Array] | None:
+        """The arrays of these arguments, where they are Tensors like those it was made for, and
+        nothing else is to be thought of. This is what a call costs: written for speed."""
+        avals, device = self._avals, self._device
+        if avals is None or len(args) != len(avals) or traces.being_made or config.eager:
+            return None
+        arrays = []
+        for x, (shape, dtype) in zip(args, avals):  # noqa: B905  of one length
+            if x.__class__ is not Tensor or x._device is not device or x._record is not None:
+                return None
+            array = x._data
+            if array.shape != shape or array.dtype is not dtype:
+                return None
+            arrays.append(array)
+        if not self._stateless and (not self.fits() or self.is_followed()):
+            return None
+        return arrays if tape.is_paused() is self._paused else None
+
+    def is_alive(self) -> bool:
+        """Whether the state that it reads and writes is still there."""
+        refs = (*self.traced.state, *self.traced.absent, *self.signature.variables)
+        return all(ref() is not None for ref in refs)
+
+    def fits(self) -> bool:
+        """Whether it is there, and each `.grad` is there or not there as it was."""
+        for ref in self.traced.state:
+            met = ref()
+            if met is None or (met.__class__ is tape.Leaf and met.held is None):
+                return False
+        for ref in self.traced.absent:
+            met = ref()
+            if met is None or met.held is not None:
+                return False
+        for ref in self.signature.variables:
+            if ref() is None:
+                return False
+        return True
+
+    def is_followed(self) -> bool:
+        """Whether a tape wants to know of a call, because of the state that it reads."""
+        if self.traced.needs_tape:
+            return not tape.is_paused()
+        if not tape.is_explicit():
+            return False
+        met = _there(self.traced.state)
+        return any([isinstance(v, Variable) and tape.is_followed(v._tensor) for v in met])
+
+    def run(self, arrays: list[Array]) -> Any:
+        """The results for these arguments."""
+        results = self._compute(*arrays) if self._stateless else self._with_state(arrays)
+        kinds, device = self.traced.kinds, self._device
+        if self._one:
+            return wrap(kinds[0], results[0], device, None)
+        return self._structured(
+            [wrap(kind, data, device, None) for kind, data in zip(kinds, results, strict=False)]
+        )
+
+    def record(self, given: Sequence[Tensor]) -> Any:
+        """The results, put on the tapes as one operation."""
+        traced = self.traced
+        inputs = [x if x._record is not None else tensors.tensor(x) for x in given]
+        with self._lock:
+            # Who asks a Variable for its value may keep it: nothing is updated in place.
+            met = _there(traced.state)
+            inputs += [x.value if isinstance(x, Variable) else x.held for x in met]
+            if traced.draws:
+                inputs.append(random.key_data(random.state()))
+            results = self._with_state([x._data for x in inputs[: traced.arguments]])
+        data = tuple(results[: traced.results])
+        parents = tuple([x._record for x in inputs])
+        node = tape.record(JittedCall(self), tuple(inputs), parents, {}, data)
+        outputs = picked(Tensor, self._device, node, data)
+        return self._structured(
+            [
+                wrap(kind, y._data, y._device, y._record if dtypes.is_float(y.dtype) else None)
+                for kind, y in zip(traced.kinds, outputs, strict=True)
+            ]
+        )
+
+    def _with_state(self, arrays: list[Array]) -> Sequence[Array]:
+        """What the program gives for the arguments, after the state was read and written."""
+        traced, device = self.traced, self._device
+        with self._lock:
+            for met in _there(traced.state):
+                held = met._tensor if met.__class__ is Variable else met.held
+                arrays.append(held._data)
+            owned = [not variable._shared for variable in _there(traced.updated)]
+            if traced.draws:
+                results: Sequence[Array] = ()
+
+                def advance(key: random.Key) -> random.Key:
+                    nonlocal results
+                    results = self._compute(*arrays, device.adopt(random.words(key)), *owned)
+                    if traced.key is not None:
+                        return traced.key
+                    return random.Key(*device.to_numpy(results[-1]).tolist())
+
+                random.default_generator().advance(advance)
+            else:
+                results = self._compute(*arrays, *owned)
+                if traced.key is not None:
+                    random.default_generator().seed(traced.key)
+            for met, data in zip(_there(traced.writes), results[traced.results :], strict=False):
+                if met.__class__ is not Variable:
+                    met.held = wrap(Tensor, data, device, None)
+                    continue
+                if data is not met._tensor._data:
+                    met._tensor = wrap(Tensor, data, device, met._leaf)
+                met._shared = False
+            for leaf in _there(traced.clears):
+                leaf.held = None
+        return results
+
+    def _structured(self, found: Sequence[Tensor]) -> Any:
+        leaves = [found[x] if isinstance(x, int) else x() for x in self.traced.leaves]
+        return self.traced.structure.unflatten(leaves)
+
+    def pull_back(self, inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Any]:
+        """The cotangents of the inputs, from those of the results, by a program of its own."""
+        if self._pull_back is None:
+            graph, count = self.traced.graph, self.traced.results
+
+            def backward(inputs: list[Tensor], cotangents: list[Tensor]) -> list[Tensor | None]:
+                sloped = [x for x in inputs if dtypes.is_float(x.dtype)]
+                with tape.GradientTape() as inner:
+                    inner.watch(sloped)
+                    outputs = graph.run(*inputs)[:count]
+                ends = [i for i, y in enumerate(outputs) if dtypes.is_float(y.dtype)]
+                targets, given = [outputs[i] for i in ends], [cotangents[i] for i in ends]
+                found = iter(inner.gradient(targets, sloped, given))
+                return [next(found) if dtypes.is_float(x.dtype) else None for x in inputs]
+
+            self._pull_back = jit(backward)
+        found: list[Any] = self._pull_back(list(inputs), list(cotangents))
+        return found
+
+
+def _there(refs: Sequence[weakref.ref[Any]]) -> list[Any]:
+    """What is referred to, all of which is there: `fits` has seen to that."""
+    return [ref() for ref in refs]
+
+
+class JittedCall(Op):
+    """A call of a jitted function, as one operation."""
+
+    arity = None
+
+    def __init__(self, program: _Program) -> None:
+        self._program = program
+
+    def forward(self, xp: Any, *arrays: Array) -> Any:
+        raise GradientError(f"{self.name}: a call of a jitted function is recorded, not repeated")
+
+    def infer(self, *avals: Aval) -> tuple[Aval, ...]:
+        graph = self._program.traced.graph
+        values = [x for x in graph.outputs[: self._program.traced.results] if isinstance(x, Value)]
+        return tuple([x.aval for x in values])
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> list[Tensor | None]:
+        return self._program.pull_back(inputs, cotangent)

@@ -1,0 +1,361 @@
+"""Graph: a program as data.
+
+A graph is in static single assignment: every value is made once, by one equation, an operation of
+`ops`. What a graph means is what `run` does: apply the operations in order. Every pass and every
+lowering is held against that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+
+from . import tape
+from .dtypes import DType
+from .errors import Error, GraphError
+from .op import Aval, Op, Shape, apply
+from .tensors import Tensor, as_tensor
+
+
+class Value:
+    """One array of a graph: its shape and its dtype. Two values are the same if they are one
+    object. `name` is what it is printed as, as long as no other has that name."""
+
+    __slots__ = ("aval", "name")
+
+    def __init__(self, shape: Shape, dtype: DType, name: str = "t") -> None:
+        self.aval = Aval(shape, dtype)
+        self.name = name
+
+    @property
+    def shape(self) -> Shape:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.aval.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.aval.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.aval.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.aval}"
+
+
+Atom: TypeAlias = Value | bool | int | float
+"""What an equation takes: a value, or a number that is written in the program."""
+
+
+class Place(NamedTuple):
+    """The user's line that an equation comes from."""
+
+    code: Any = None
+    instruction: int = 0
+
+    def __str__(self) -> str:
+        return "" if self.code is None else tape.line_of(self.code, self.instruction)
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Equation:
+    """`outputs = op(*inputs, **params)`. A parameter may be a Graph."""
+
+    op: Op
+    inputs: tuple[Atom, ...]
+    params: Mapping[str, Any]
+    outputs: tuple[Value, ...]
+    place: Place = NOWHERE
+
+    @property
+    def values(self) -> list[Value]:
+        """The inputs that are no numbers."""
+        return [x for x in self.inputs if isinstance(x, Value)]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A traced program: `inputs`, `constants` (values that are known, each with its Tensor),
+    `equations` in an order in which they can be computed, and `outputs`.
+
+    >>> import tinygrad_edu as edu
+    >>> graph = edu.jit(lambda x, y: edu.exp(x) * y + 1.0).trace(edu.zeros(3), edu.ones(3))
+    >>> print(graph)
+    graph(x: float32(3), y: float32(3)):
+      t1: float32(3) = exp(x)
+      t2: float32(3) = t1 * y
+      t3: float32(3) = t2 + 1.0
+      return t3
+    """
+
+    inputs: tuple[Value, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[Atom, ...]
+    constants: Mapping[Value, Tensor]
+
+    def run(self, *arguments: Any) -> tuple[Tensor, ...]:
+        """The outputs for these arguments, operation by operation, on the arguments' device. Tapes
+        record it, and `vmap` maps it, as they do any other computation.
+
+        Raises GraphError where number, shape or dtype of the arguments are not those of the inputs.
+        """
+        known: dict[Value, Tensor] = dict(self.constants)
+        if len(arguments) != len(self.inputs):
+            raise GraphError(f"run: {len(arguments)} arguments for {len(self.inputs)} inputs")
+        for value, argument in zip(self.inputs, arguments, strict=True):
+            given = as_tensor(argument)
+            if Aval(given.shape, given.dtype) != value.aval:
+                raise GraphError(
+                    f"run: {value.name} is {value.aval}, not {Aval(given.shape, given.dtype)}"
+                )
+            known[value] = given
+        for made in self.equations:
+            found = apply(made.op, *[_look_up(known, x) for x in made.inputs], **made.params)
+            found = found if isinstance(found, tuple) else (found,)
+            known.update(zip(made.outputs, found, strict=True))
+        return tuple(as_tensor(_look_up(known, x)) for x in self.outputs)
+
+    def check(self) -> Graph:
+        """The graph itself, if every value is made once and before it is used, and has the shape
+        and the dtype that its operation's rule gives. Raises GraphError where that is not so."""
+        known: set[Value] = set()
+        for value in (*self.inputs, *self.constants):
+            self._define(known, value, "an input or a constant")
+        for value, held in self.constants.items():
+            if Aval(held.shape, held.dtype) != value.aval:
+                raise GraphError(f"constant {value} holds {Aval(held.shape, held.dtype)}")
+        for made in self.equations:
+            for x in made.values:
+                if x not in known:
+                    raise GraphError(f"{made.op}: its input {x} is not made before")
+            try:
+                wanted = inferred(made.op, made.inputs, made.params)
+            except Error as error:
+                raise GraphError(f"{made.op}: its rule refuses the inputs: {error}") from None
+            got = tuple(y.aval for y in made.outputs)
+            if got != wanted:
+                raise GraphError(f"{made.op}: makes {_listed(wanted)}, not {_listed(got)}")
+            for y in made.outputs:
+                self._define(known, y, f"{made.op}")
+            for inner in graphs_of(made):
+                inner.check()
+        for result in self.outputs:
+            if isinstance(result, Value) and result not in known:
+                raise GraphError(f"output {result} is never made")
+        return self
+
+    def _define(self, known: set[Value], value: Value, what: str) -> None:
+        if value in known:
+            raise GraphError(f"{value} is made twice, the second time by {what}")
+        known.add(value)
+
+    def with_equations(
+        self, equations: Iterable[Equation], outputs: Sequence[Atom] | None = None, **changed: Any
+    ) -> Graph:
+        """The same graph with other equations (and outputs)."""
+        outputs = self.outputs if outputs is None else tuple(outputs)
+        return replace(self, equations=tuple(equations), outputs=outputs, **changed)
+
+    def uses(self) -> dict[Value, list[Equation]]:
+        """The equations that take each value; one that takes it twice comes twice."""
+        found: dict[Value, list[Equation]] = {}
+        for made in self.equations:
+            for x in made.values:
+                found.setdefault(x, []).append(made)
+        return found
+
+    def names(self) -> dict[Value, str]:
+        """A name for each value, its own where no other has it."""
+        found: dict[Value, str] = {}
+        taken: set[str] = set()
+        for value in self.values():
+            name = base = value.name
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{base}_{number}"
+            taken.add(name)
+            found[value] = name
+        return found
+
+    def values(self) -> Iterator[Value]:
+        """Every value, in the order in which they are made."""
+        yield from self.inputs
+        yield from self.constants
+        for made in self.equations:
+            yield from made.outputs
+
+    def cost(self) -> Cost:
+        """What every equation takes: floating-point operations, and bytes read and written."""
+        rows = []
+        for made in self.equations:
+            inputs = [x.aval for x in made.values]
+            outputs = [y.aval for y in made.outputs]
+            inner = [graph.cost() for graph in graphs_of(made)]
+            flops = made.op.flops(inputs, outputs, dict(made.params))
+            moved = sum(v.nbytes for v in (*made.values, *made.outputs))
+            rows.append(Row(made, flops + sum(c.flops for c in inner), moved))
+        return Cost(self, tuple(rows))
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self, "graph"))
+
+    def to_dot(self) -> str:
+        """The graph in the language of Graphviz: operations as boxes, values as edges.
+
+        Source: https://graphviz.org/doc/info/lang.html
+        """
+        names = self.names()
+        lines = ["digraph {", "  node [shape=box, fontname=monospace];"]
+        makers: dict[Value, str] = {}
+        for value in (*self.inputs, *self.constants):
+            makers[value] = f'"{names[value]}"'
+            lines.append(f"  {makers[value]} [shape=ellipse, label={_quoted(f'{value!r}')}];")
+        for i, made in enumerate(self.equations):
+            numbers = [repr(x) for x in made.inputs if not isinstance(x, Value)]
+            label = " ".join([made.op.name, *numbers, *_params(made)])
+            lines.append(f"  e{i} [label={_quoted(label)}];")
+            for x in made.values:
+                lines.append(f"  {makers[x]} -> e{i} [label={_quoted(str(x.aval))}];")
+            makers.update(dict.fromkeys(made.outputs, f"e{i}"))
+        for i, result in enumerate(self.outputs):
+            lines.append(f'  out{i} [shape=ellipse, label="output {i}"];')
+            if isinstance(result, Value):
+                lines.append(f"  {makers[result]} -> out{i} [label={_quoted(str(result.aval))}];")
+        return "\n".join([*lines, "}"])
+
+
+class Row(NamedTuple):
+    """The cost of one equation."""
+
+    equation: Equation
+    flops: int
+    nbytes: int
+
+
+class Cost(NamedTuple):
+    """What a graph takes. Printed as a table; one that runs fused moves fewer bytes."""
+
+    graph: Graph
+    rows: tuple[Row, ...]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations in all."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes read and written in all, if every equation reads and writes memory."""
+        return sum(row.nbytes for row in self.rows)
+
+    def __str__(self) -> str:
+        names = self.graph.names()
+        texts = [_equation(row.equation, names) for row in self.rows]
+        width = max([len("in all"), *map(len, texts)])
+        lines = [f"{'':{width}}  {'operations':>14}  {'bytes':>14}"]
+        for text, row in zip(texts, self.rows, strict=True):
+            lines.append(f"{text:{width}}  {row.flops:>14,}  {row.nbytes:>14,}")
+        return "\n".join([*lines, f"{'in all':{width}}  {self.flops:>14,}  {self.nbytes:>14,}"])
+
+
+def inferred(op: Op, inputs: Sequence[Atom], params: Mapping[str, Any]) -> tuple[Aval, ...]:
+    """The shapes and dtypes of an operation's outputs, by its rule."""
+    found = op.infer(*[x.aval if isinstance(x, Value) else x for x in inputs], **params)
+    return tuple(found) if not isinstance(found, Aval) else (found,)
+
+
+def graphs_of(made: Equation) -> list[Graph]:
+    """The graphs among an equation's parameters."""
+    return [
+        each
+        for param in made.params.values()
+        for each in (param if isinstance(param, tuple) else (param,))
+        if isinstance(each, Graph)
+    ]
+
+
+def _look_up(known: Mapping[Value, Tensor], x: Atom) -> Any:
+    return known[x] if isinstance(x, Value) else x
+
+
+# Printing
+
+_INFIX = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "floor_divide": "//",
+    "remainder": "%",
+    "power": "**",
+    "matmul": "@",
+    "equal": "==",
+    "not_equal": "!=",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+}
+
+
+def _lines(graph: Graph, title: str) -> Iterator[str]:
+    names = graph.names()
+    yield f"{title}({', '.join(f'{names[x]}: {x.aval}' for x in graph.inputs)}):"
+    for value, held in graph.constants.items():
+        shown = f" = {held.item()!r}" if held.size == 1 and not held.device.level else ""
+        yield f"  {names[value]}: {value.aval}{shown or ' = a constant'}"
+    for made in graph.equations:
+        yield f"  {_equation(made, names)}"
+        for inner in graphs_of(made):
+            yield from (f"    {line}" for line in _lines(inner, "graph"))
+    results = [names[x] if isinstance(x, Value) else repr(x) for x in graph.outputs]
+    yield f"  return {', '.join(results)}"
+
+
+def _equation(made: Equation, names: Mapping[Value, str]) -> str:
+    left = ", ".join(f"{names[y]}: {y.aval}" for y in made.outputs)
+    return f"{left} = {expression(made, names)}"
+
+
+def expression(made: Equation, names: Mapping[Value, str]) -> str:
+    """An equation's right side, as in mathematics: `x @ W`, `sum(t1, axis=(0,))`."""
+    operands = [names[x] if isinstance(x, Value) else repr(x) for x in made.inputs]
+    if len(operands) == 2 and made.op.name in _INFIX and not made.params:
+        return f"{operands[0]} {_INFIX[made.op.name]} {operands[1]}"
+    if made.op.name == "negative":
+        return f"-{operands[0]}"
+    return f"{made.op.name}({', '.join([*operands, *_params(made)])})"
+
+
+def _params(made: Equation) -> list[str]:
+    return [
+        f"{name}={'graph' if isinstance(value, Graph) else repr(value)}"
+        for name, value in made.params.items()
+    ]
+
+
+def _listed(avals: Iterable[Aval]) -> str:
+    return " and ".join(map(str, avals))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+Rewrite: TypeAlias = Callable[[Graph], Graph]
+"""A pass: a graph to one that means the same."""

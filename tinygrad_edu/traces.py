@@ -1,0 +1,40 @@
+"""The trace that is being made, if there is one: where state is read from and written to.
+
+Apart from `tracing.py`, so that Variables and tapes can ask without knowing how a trace is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .tracing import Trace
+
+being_made: list[Trace] = []
+"""Those of all threads: as long as there is none, nobody asks further."""
+
+_current: ContextVar[Trace | None] = ContextVar("tinygrad_edu.trace", default=None)
+
+
+def current() -> Trace | None:
+    """The innermost trace that this thread is making."""
+    return _current.get() if being_made else None
+
+
+@contextmanager
+def making(trace: Trace | None) -> Iterator[None]:
+    """Have state read from and written to this trace, inside a `with` statement of this thread;
+    None: to where it is."""
+    token = _current.set(trace)
+    if trace is not None:
+        being_made.append(trace)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        if trace is not None:
+            being_made.remove(trace)
