@@ -7,17 +7,23 @@ results are new arrays. State is updated where it lies, after everything that co
 
 from __future__ import annotations
 
+import functools
+import itertools
 import keyword
+import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from tinygrad_edu import dtypes
+from tinygrad_edu.errors import ConfigError
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
-from tinygrad_edu.op import Aval, Elementwise, Op
+from tinygrad_edu.op import Aval, Elementwise, Op, Shape
 
 from . import fusion, passes
 
@@ -65,28 +71,27 @@ class _Writer:
         self.names = {v: _identifier(name) for v, name in graph.names().items()}
         self.updates = updates
         self.owners = len(updates)
-        self.bound: dict[str, Any] = {"np": np}
+        self.bound: dict[str, Any] = {"np": np, "parallel": parallel}
         self.kernels: dict[str, Op] = {}
         self.plan = fusion.schedule(graph, updates, can_write)
-        equations = self.plan.equations
-        self.origins = fusion.aliases(graph)
-        self.outputs = [x for x in graph.outputs if isinstance(x, Value)]
-        last = fusion.last_uses(equations, [])
+        self.origins = fusion.aliases(graph.equations)
+        self.makers = {y: made for made in graph.equations for y in made.outputs}
+        self.given = frozenset([x for x in graph.outputs if isinstance(x, Value)])
+        self.units = fusion.loops(self.plan, self.origins, _is_worth)
         self.last: dict[Value, int] = {}
-        for value, end in last.items():
-            origin = self.origins.get(value, value)
-            self.last[origin] = max(self.last.get(origin, -1), end)
-        self.makers = {y: made for made in equations for y in made.outputs}
-        self.uses = graph.uses()
-        self.skipped: set[Value] = set()
-        self.given = frozenset(self.outputs)
-        self.buffers = fusion.assign_buffers(equations, self._is_buffered, last, self.origins)
-        self.lines = list(self._lines())
-        self.source = "\n".join(self.lines)
+        for i, unit in enumerate(self.units):
+            for x in unit.read():
+                self.last[self.origins.get(x, x)] = i
+        needed = [x for unit in self.units for x in unit.read()]
+        self.crossing = self.given.union(needed)
+        self.buffers = fusion.assign_buffers(self.units, self._is_buffered, self.origins)
+        self.scratch: dict[str, list[tuple[Shape, np.dtype[Any], int]]] = {}
+        self.source = "\n".join(self._lines())
 
     def _is_buffered(self, value: Value) -> bool:
+        """Whether a value lives in a buffer for as long as the program needs it."""
         made = self.makers[value]
-        return value not in self.given and can_write(made) and value.size > 0
+        return value in self.crossing - self.given and can_write(made) and value.size > 0
 
     # The function
 
@@ -95,6 +100,8 @@ class _Writer:
         kernels = {name: op.kernel(np) for name, op in self.kernels.items()}
         self.bound["ops"] = SimpleNamespace(**kernels)
         self.bound["buffers"] = _Local(self._make_buffers)
+        for name, wanted in self.scratch.items():
+            self.bound[name] = _Local(functools.partial(_empty, wanted))
         for value, held in self.graph.constants.items():
             self.bound[self.names[value]] = held.numpy()
         exec(compile(self.source, "<a program for NumPy>", "exec"), self.bound)
@@ -116,20 +123,20 @@ class _Writer:
         if self.buffers.places:
             names = [self.names[x] for x in self.buffers.places]
             yield f"    {', '.join(names)}, = buffers()"
-        if self.plan.equations:
+        if self.units:
             yield '    with np.errstate(all="ignore"):'
-        indent = "        "
-        for i, made in enumerate(self.plan.equations):
-            for line in self._equation(made):
-                yield indent + line
+        for i, unit in enumerate(self.units):
+            lines = self._loop(unit, i) if unit.is_loop else self._equation(unit.equations[0])
+            for line in lines:
+                yield f"        {line}"
             if gone := [self.names[x] for x in self._freed(i)]:
-                yield f"{indent}del {', '.join(gone)}"
+                yield f"        del {', '.join(gone)}"
         yield f"    return {self._results()}"
 
     def _freed(self, i: int) -> Iterator[Value]:
-        """What is in memory of its own, of some size, and nobody uses after equation i: with its
-        views, whatever shows the same memory."""
-        for x in {self.origins.get(x, x): None for x in self.plan.equations[i].values}:
+        """What is in memory of its own, of some size, and nobody uses after unit i: with its views,
+        whatever shows the same memory."""
+        for x in {self.origins.get(x, x): None for x in self.units[i].read()}:
             large = x in self.makers and x.nbytes >= _LARGE
             if large and self.last[x] == i and x not in self.buffers.places and not self._leaves(x):
                 yield x
@@ -137,7 +144,7 @@ class _Writer:
 
     def _leaves(self, x: Value) -> bool:
         """Whether a value, or a view of it, is an output."""
-        return any(self.origins.get(y, y) is x for y in self.outputs)
+        return any(self.origins.get(y, y) is x for y in self.given)
 
     def _results(self) -> str:
         """Each output as an array of its own."""
@@ -147,17 +154,122 @@ class _Writer:
             if not isinstance(x, Value):
                 found.append(f"np.array({x!r})")
                 continue
-            origin = self.origins.get(x, x)
-            fresh = x in self.makers and x is origin and x not in seen
-            seen.add(x)
             name = self.names[x]
-            if not fresh:
+            if x not in self.makers or x in self.origins or x in seen:
                 found.append(f"np.array({name})")
-            elif can_write(self.makers[x]):
-                found.append(name)
             else:
-                found.append(f"np.asarray({name})")
+                found.append(name if can_write(self.makers[x]) else f"np.asarray({name})")
+            seen.add(x)
         return f"({', '.join(found)}{',' if len(found) == 1 else ''})"
+
+    # A loop
+
+    def _loop(self, unit: fusion.Unit, number: int) -> Iterator[str]:
+        """Some rows after others, so that what is between them stays in the processor's cache."""
+        rows = unit.rows
+        step = max(1, BLOCK // _row_size(unit))
+        made = set(unit.made())
+        whole = {y for each in unit.parts for y in each.outputs}
+        crossing = [y for y in unit.made() if y in self.crossing and y not in whole]
+        for y in crossing:
+            yield from self._opened(y)
+        for y in whole:
+            count = -(-rows // step)
+            yield f"{self.names[y]}_parts = np.empty({(count, *y.shape)!r}, {_dtype(y.dtype)})"
+        local = [y for y in unit.made() if y not in self.crossing and y not in whole]
+        blocks = [y for y in local if can_write(self.makers[y])]
+        body = f"loop{number}"
+        yield f"def {body}(start, stop):"
+        if blocks:
+            names = [f"{self.names[y]}_" for y in blocks]
+            self.scratch[f"scratch{number}"] = self._scratch(unit, blocks, step)
+            yield f"    {', '.join(names)}, = scratch{number}()"
+        yield '    with np.errstate(all="ignore"):'
+        yield f"        for i in range(start, stop, {step}):"
+        yield f"            j = min(i + {step}, stop)"
+        indent = "            "
+        inner: dict[Value, str] = {}
+        ragged = rows % step
+        if ragged and blocks:
+            # The last block is shorter, and the last of all.
+            yield f"{indent}if j - i < {step}:"
+            for y in blocks:
+                yield f"{indent}    {self.names[y]}_ = {self.names[y]}_[: j - i]"
+        sliced = [x for x in unit.read() if self._by_rows(unit, x)]
+        for x in (*sliced, *crossing):
+            yield f"{indent}{self.names[x]}_ = {self.names[x]}[i:j]"
+        for x in (*sliced, *made):
+            inner[x] = f"{self.names[x]}_"
+        for each in unit.equations:
+            y = each.outputs[0]
+            operands = [
+                inner.get(x, self.names[x]) if isinstance(x, Value) else _number(x)
+                for x in each.inputs
+            ]
+            if y in whole:
+                axis, keepdims = each.params["axis"], each.params["keepdims"]
+                kept = ", keepdims=True" if keepdims else ""
+                target = f"{self.names[y]}_parts[i // {step}]"
+                function = _REDUCERS[each.op.name]
+                yield f"{indent}{target} = np.{function}.reduce({operands[0]}, axis={axis!r}{kept})"
+                continue
+            call = _call(each, operands)
+            if call is not None:
+                for line in call:
+                    yield indent + line.replace("@out", inner[y])
+                continue
+            view = _view_of_rows(each, operands)
+            found = self._kernel(each, operands) if view is None else view
+            copied = f"np.copyto({inner[y]}, {found})" if y in crossing else f"{inner[y]} = {found}"
+            yield indent + copied
+        work = max([x.size for x in (*unit.read(), *made)]) * len(unit.equations)
+        if work >= _MUCH:
+            yield f"parallel({body}, {rows}, {step})"
+        else:
+            yield f"{body}(0, {rows})"
+        for each in unit.parts:
+            yield from self._combined(each)
+
+    def _opened(self, y: Value) -> Iterator[str]:
+        """Memory for a value that is written bit by bit, or by `out=`."""
+        name = self.names[y]
+        if y in self.plan.in_place:
+            old = self.names[self.plan.in_place[y]]
+            yield f"{name} = {old} if own_{old} else np.empty_like({old})"
+        elif y not in self.buffers.places:
+            yield f"{name} = np.empty({y.shape!r}, {_dtype(y.dtype)})"
+
+    def _combined(self, made: Equation) -> Iterator[str]:
+        """A reduction over all rows, of those over the rows of each block."""
+        y = made.outputs[0]
+        yield from self._opened(y)
+        name = self.names[y]
+        yield f"np.{_REDUCERS[made.op.name]}.reduce({name}_parts, axis=0, out={name})"
+        if made.op.name == "mean":
+            yield f"np.divide({name}, {made.values[0].size // y.size}, out={name})"
+
+    def _by_rows(self, unit: fusion.Unit, x: Value) -> bool:
+        """Whether a loop takes an operand row by row. An operation that broadcasts it takes it
+        whole."""
+        for each in unit.equations:
+            if x in each.values:
+                width = each.outputs[0].ndim if each.op.elementwise else None
+                return fusion.is_sliced(x, unit.rows, width)
+        return False
+
+    def _scratch(
+        self, unit: fusion.Unit, blocks: Sequence[Value], step: int
+    ) -> list[tuple[Shape, np.dtype[Any], int]]:
+        """Shape and dtype of a block's temporaries, and where each lies."""
+        single = [fusion.Unit([each]) for each in unit.equations]
+        wanted = set(blocks)
+        found = fusion.assign_buffers(
+            single,
+            wanted.__contains__,
+            fusion.aliases(unit.equations),
+            lambda v: _block(v, step)[0],
+        )
+        return [(_block(y, step)[1], y.dtype, found.places[y]) for y in blocks]
 
     # One equation
 
@@ -174,15 +286,9 @@ class _Writer:
             left = f"{', '.join(names)}{',' if several and len(names) == 1 else ''}"
             yield f"{left} = {self._kernel(made, operands)}"
             return
-        out = names[0]
-        value = made.outputs[0]
-        if value in self.plan.in_place:
-            old = self.names[self.plan.in_place[value]]
-            yield f"{out} = {old} if own_{old} else np.empty_like({old})"
-        elif value in self.given:
-            yield f"{out} = np.empty({value.shape!r}, {_dtype(value.dtype)})"
+        yield from self._opened(made.outputs[0])
         for line in call:
-            yield line.replace("@out", out)
+            yield line.replace("@out", names[0])
 
     def _atom(self, x: Atom) -> str:
         return self.names[x] if isinstance(x, Value) else _number(x)
@@ -216,6 +322,88 @@ class _Local:
         except AttributeError:
             self._held.value = found = self._make()
             return found
+
+
+def _empty(wanted: Sequence[tuple[Shape, np.dtype[Any], int]]) -> tuple[np.ndarray, ...]:
+    """Temporaries of these shapes and dtypes; those of one place share memory."""
+    sizes: dict[int, int] = {}
+    for shape, dtype, place in wanted:
+        sizes[place] = max(sizes.get(place, 0), math.prod(shape) * dtype.itemsize)
+    slots = {place: np.empty(size, np.uint8) for place, size in sizes.items()}
+    return tuple(
+        [
+            slots[place][: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+            for shape, dtype, place in wanted
+        ]
+    )
+
+
+# Loops over blocks
+
+
+BLOCK = 1 << 15
+"""Elements of the widest array in a block: a few such blocks fit in a core's cache."""
+
+_MUCH = 1 << 21
+"""Elements times operations from which it pays to wake other threads."""
+
+
+def threads() -> int:
+    """How many threads a loop may use: `TINYGRAD_EDU_THREADS`, or the cores of this process."""
+    setting = os.environ.get("TINYGRAD_EDU_THREADS")
+    if setting:
+        try:
+            return max(1, int(setting))
+        except ValueError:
+            raise ConfigError(
+                f"environment variable TINYGRAD_EDU_THREADS is {setting!r}; it is an integer"
+            ) from None
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def parallel(body: Callable[[int, int], None], rows: int, step: int) -> None:
+    """Run a loop's body over all rows, on several threads. Blocks are the same whatever the number
+    of threads, and so are the results."""
+    blocks = -(-rows // step)
+    count = min(threads(), blocks)
+    if count < 2:
+        body(0, rows)
+        return
+    share = -(-blocks // count) * step
+    edges = [*range(0, rows, share), rows]
+    pool = _pool(count - 1)
+    waiting = [pool.submit(body, a, b) for a, b in itertools.pairwise(edges[1:])]
+    body(edges[0], edges[1])
+    for each in waiting:
+        each.result()
+
+
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_edu")
+
+
+def _is_worth(unit: fusion.Unit) -> bool:
+    """Whether a loop over blocks pays: what is between its operations would leave the cache."""
+    size = max(x.size for x in (*unit.read(), *unit.made()))
+    blocks = BLOCK // _row_size(unit) > 0
+    return blocks and size >= 2 * BLOCK and (len(unit.equations) > 1 or size >= 16 * BLOCK)
+
+
+def _row_size(unit: fusion.Unit) -> int:
+    """Elements of the widest row."""
+    rows = [
+        x.size // unit.rows for x in (*unit.read(), *unit.made()) if fusion.is_sliced(x, unit.rows)
+    ]
+    return max(1, *rows)
+
+
+def _block(value: Value, step: int) -> tuple[int, Shape]:
+    """Bytes and shape of a block of a value."""
+    shape = (min(step, value.shape[0]), *value.shape[1:])
+    return math.prod(shape) * value.dtype.itemsize, shape
 
 
 # What NumPy calls an operation
@@ -288,6 +476,16 @@ def is_tuple(made: Equation) -> bool:
 
 def _dtype(dtype: np.dtype[Any]) -> str:
     return f"np.{dtype.name}" if hasattr(np, dtype.name) else f"np.dtype({dtype.name!r})"
+
+
+def _view_of_rows(made: Equation, operands: Sequence[str]) -> str | None:
+    """A view of some rows of an operand."""
+    rest = f"(-1, *{made.outputs[0].shape[1:]!r})"
+    if made.op.name == "reshape":
+        return f"{operands[0]}.reshape({rest})"
+    if made.op.name == "broadcast_to":
+        return f"np.broadcast_to({operands[0]}, (j - i, *{made.outputs[0].shape[1:]!r}))"
+    return _view(made, operands)
 
 
 def _number(x: Any) -> str:
