@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tinygrad_edu.graph import Equation, Graph, Value
 
@@ -131,17 +130,11 @@ def by_rows(made: Equation, rows: int) -> bool:
         return True
     if not all(is_sliced(x, rows) for x in made.values):
         return False
-    if made.op.axes:  # all that it does is along these
-        return all(_is_behind(made.params[name]) for name in made.op.axes)
+    if made.op.by_rows(made.params):
+        return True
     if made.op.name == "broadcast_to":
         return made.values[0].ndim == out.ndim
     return made.op.name == "reshape"
-
-
-def _is_behind(axis: Any) -> bool:
-    """Whether axes leave out the first."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return all(isinstance(a, int) and a > 0 for a in axes)
 
 
 def is_part(made: Equation, rows: int) -> bool:
@@ -158,7 +151,10 @@ def is_sliced(x: Value, rows: int, ndim: int | None = None) -> bool:
 
 
 def loops(
-    plan: Schedule, origins: Mapping[Value, Value], worth: Callable[[Unit], bool]
+    plan: Schedule,
+    origins: Mapping[Value, Value],
+    worth: Callable[[Unit], bool],
+    can_write: Callable[[Equation], bool],
 ) -> list[Unit]:
     """The equations in units, in an order in which these can run. A unit of several is a loop, if
     it is `worth` it.
@@ -168,83 +164,105 @@ def loops(
     """
     done: list[Unit] = []
     front: list[Unit] = []
-    loop: Unit | None = None
-    inside: set[Value] = set()
-    after: set[Value] = set()  # results of the open loop's parts, which are there when it ends
-
-    def close() -> None:
-        nonlocal loop
-        done.extend(front)
-        front.clear()
-        if loop is not None:
-            if worth(loop):
-                done.append(loop)
-            else:
-                done.extend([Unit([each]) for each in loop.equations])
-        loop = None
-        inside.clear()
-        after.clear()
-
+    loop: _Open | None = None
     for made in plan.equations:
-        if (
-            loop is not None
-            and not (after & set(made.values))
-            and _joins(made, loop, plan, origins)
-        ):
-            loop.equations.append(made)
-            if is_part(made, loop.rows):
-                loop.parts.append(made)
-                after.update(made.outputs)
-            else:
-                inside.update(made.outputs)
-            continue
-        depends = any(origins.get(x, x) in inside or x in inside or x in after for x in made.values)
-        disturbs = any(
-            plan.in_place.get(y) in _memory(loop, origins) for y in made.outputs if loop is not None
-        )
-        if loop is not None and not depends and not disturbs:
+        if loop is not None and loop.takes(made):
+            loop.add(made)
+        elif loop is not None and loop.is_apart_from(made):
             front.append(Unit([made]))
-            continue
-        close()
-        out = made.outputs[0]
-        if made.op.name not in VIEWS and out.shape and by_rows(made, out.shape[0]):
-            loop = Unit([made], out.shape[0])
-            inside.update(made.outputs)
         else:
-            done.append(Unit([made]))
-    close()
-    return done
+            done += [*front, *(loop.closed(worth) if loop is not None else ())]
+            front, loop = [], None
+            out = made.outputs[0]
+            if made.op.name not in VIEWS and out.shape and by_rows(made, out.shape[0]):
+                loop = _Open(out.shape[0], plan, origins, can_write)
+                loop.add(made)
+            else:
+                done.append(Unit([made]))
+    return [*done, *front, *(loop.closed(worth) if loop is not None else ())]
 
 
-def _joins(made: Equation, loop: Unit, plan: Schedule, origins: Mapping[Value, Value]) -> bool:
-    """Whether an equation can share a loop."""
-    rows = loop.rows
-    if not by_rows(made, rows) and not is_part(made, rows):
-        return False
-    own = set(loop.made())
-    # What the loop makes is there row by row: an operand that is needed whole must be there before.
-    ndim = made.outputs[0].ndim if made.op.elementwise else None
-    for x in made.values:
-        if (x in own or origins.get(x, x) in own) and not is_sliced(x, rows, ndim):
+class _Open:
+    """A loop that equations may join."""
+
+    def __init__(
+        self,
+        rows: int,
+        plan: Schedule,
+        origins: Mapping[Value, Value],
+        can_write: Callable[[Equation], bool],
+    ) -> None:
+        self.unit = Unit([], rows)
+        self._in_place = plan.in_place
+        self._origins = origins
+        self._can_write = can_write
+        self._own: set[Value] = set()
+        self._later: set[Value] = set()  # results of parts, which are there when the loop ends
+        self._read: set[Value] = set()  # whose memory it reads
+        self._across: set[Value] = set()  # and not row by row
+        self._written: set[Value] = set()  # state
+        self._can_fail = False
+
+    def add(self, made: Equation) -> None:
+        """Take an equation in."""
+        rows = self.unit.rows
+        self.unit.equations.append(made)
+        for x in made.values:
+            origin = self._origins.get(x, x)
+            self._read.add(origin)
+            if x is not origin or not is_sliced(x, rows, _width(made)):
+                self._across.add(origin)
+        self._written.update([self._in_place[y] for y in made.outputs if y in self._in_place])
+        self._can_fail = self._can_fail or not self._can_write(made)
+        if is_part(made, rows):
+            self.unit.parts.append(made)
+            self._later.update(made.outputs)
+        else:
+            self._own.update(made.outputs)
+
+    def takes(self, made: Equation) -> bool:
+        """Whether an equation can share the loop."""
+        rows, width = self.unit.rows, _width(made)
+        if not by_rows(made, rows) and not is_part(made, rows):
             return False
-    if made.op.name in VIEWS and made.values[0] not in own:
-        return False  # a view of all is there at no cost
-    # Rows that are written where they lie must not be read as other rows.
-    for each in (*loop.equations, made):
-        for y in (*loop.made(), *made.outputs):
-            old = plan.in_place.get(y)
-            if old is None:
-                continue
-            width = each.outputs[0].ndim if each.op.elementwise else None
-            for x in each.values:
-                if origins.get(x, x) is old and (x is not old or not is_sliced(x, rows, width)):
+        if made.op.name in VIEWS and made.values[0] not in self._own:
+            return False  # a view of all of it costs nothing
+        for x in made.values:
+            origin = self._origins.get(x, x)
+            if x in self._later or origin in self._later:
+                return False
+            # What the loop makes is there row by row, and so is state that it writes.
+            if (x in self._own or origin in self._own) and not is_sliced(x, rows, width):
+                return False
+            if origin in self._written and (x is not origin or not is_sliced(x, rows, width)):
+                return False
+        for old in [self._in_place[y] for y in made.outputs if y in self._in_place]:
+            if self._can_fail or old in self._across:
+                return False
+            for x in made.values:
+                direct = x is old and is_sliced(x, rows, width)
+                if self._origins.get(x, x) is old and not direct:
                     return False
-    return True
+        return not (self._written and not self._can_write(made))
+
+    def is_apart_from(self, made: Equation) -> bool:
+        """Whether an equation may run before the loop."""
+        for x in made.values:
+            for memory in (x, self._origins.get(x, x)):
+                if memory in self._own or memory in self._later or memory in self._written:
+                    return False
+        return all(self._in_place.get(y) not in self._read for y in made.outputs)
+
+    def closed(self, worth: Callable[[Unit], bool]) -> list[Unit]:
+        """The loop, or its equations one by one."""
+        if worth(self.unit):
+            return [self.unit]
+        return [Unit([each]) for each in self.unit.equations]
 
 
-def _memory(loop: Unit | None, origins: Mapping[Value, Value]) -> set[Value]:
-    """Whose memory a loop reads."""
-    return set() if loop is None else {origins.get(x, x) for x in loop.read()}
+def _width(made: Equation) -> int | None:
+    """The dimensions that operands which have the loop's rows must have."""
+    return made.outputs[0].ndim if made.op.elementwise else None
 
 
 # Buffers

@@ -7,11 +7,13 @@ results are new arrays. State is updated where it lies, after everything that co
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import keyword
 import math
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_edu import dtypes
-from tinygrad_edu.errors import ConfigError
+from tinygrad_edu import dtypes, ops
+from tinygrad_edu.errors import ConfigError, Error
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
 from tinygrad_edu.op import Aval, Elementwise, Op, Shape
 
 from . import fusion, passes
+
+_FILE = "<a program for NumPy>"
 
 _LARGE = 1 << 16
 """Bytes from which a temporary is given back as soon as nobody uses it."""
@@ -47,13 +51,26 @@ class Program:
     def __init__(self, graph: Graph, updates: Mapping[int, int]) -> None:
         self.graph = graph
         self.optimized = passes.optimize(graph)
-        self._writer = _Writer(self.optimized, updates)
-        self.run: Callable[..., tuple[np.ndarray, ...]] = self._writer.compiled()
+        self._writer = _Writer(with_inner_products(self.optimized), updates)
+        self.local = _OfThread(self._writer.compiled())
+
+    def run(self, *arrays: Any) -> tuple[np.ndarray, ...]:
+        """The outputs. What is called often asks for `local.run` itself."""
+        return self.local.run(*arrays)
 
     def __call__(self, *arrays: Any) -> tuple[np.ndarray, ...]:
         """The outputs for these arrays; state is not touched."""
         given = [np.asarray(a) for a in arrays]
         return self.run(*given, *[False] * self._writer.owners)
+
+    def explain(self, error: Exception) -> Exception:
+        """Our error for one that was raised in the program: which operation, on whose behalf."""
+        line, step = 0, error.__traceback__
+        while step is not None:
+            line = step.tb_lineno if step.tb_frame.f_code.co_filename == _FILE else line
+            step = step.tb_next
+        made = self._writer.equation_at(line)
+        return error if made is None or isinstance(error, Error) else made.explain(error)
 
     def as_text(self, stage: str = "python") -> str:
         """A stage of the lowering: "graph", "optimized" or "python"."""
@@ -77,7 +94,7 @@ class _Writer:
         self.origins = fusion.aliases(graph.equations)
         self.makers = {y: made for made in graph.equations for y in made.outputs}
         self.given = frozenset([x for x in graph.outputs if isinstance(x, Value)])
-        self.units = fusion.loops(self.plan, self.origins, _is_worth)
+        self.units = fusion.loops(self.plan, self.origins, _is_worth, can_write)
         self.last: dict[Value, int] = {}
         for i, unit in enumerate(self.units):
             for x in unit.read():
@@ -93,45 +110,62 @@ class _Writer:
         made = self.makers[value]
         return value in self.crossing - self.given and can_write(made) and value.size > 0
 
+    def equation_at(self, line: int) -> Equation | None:
+        """The equation that a line of the source, counted from 1, computes."""
+        text = self.source.splitlines()[line - 1] if line else ""
+        makers = {self.names[y]: made for y, made in self.makers.items()}
+        for name in re.findall(r"(?:out=|copyto\(|^ *)(\w+)", text):
+            for known in (name, name.removesuffix("_"), name.removesuffix("_parts")):
+                if known in makers:
+                    return makers[known]
+        return None
+
     # The function
 
-    def compiled(self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """The function itself."""
+    def compiled(self) -> Callable[[], Callable[..., tuple[np.ndarray, ...]]]:
+        """What makes the function, with buffers of its own."""
         kernels = {name: op.kernel(np) for name, op in self.kernels.items()}
         self.bound["ops"] = SimpleNamespace(**kernels)
-        self.bound["buffers"] = _Local(self._make_buffers)
         for name, wanted in self.scratch.items():
             self.bound[name] = _Local(functools.partial(_empty, wanted))
         for value, held in self.graph.constants.items():
             self.bound[self.names[value]] = held.numpy()
-        exec(compile(self.source, "<a program for NumPy>", "exec"), self.bound)
-        found: Callable[..., tuple[np.ndarray, ...]] = self.bound["program"]
+        exec(compile(self.source, _FILE, "exec"), self.bound)
+        found: Callable[[], Callable[..., tuple[np.ndarray, ...]]] = self.bound["make"]
         return found
 
-    def _make_buffers(self) -> tuple[np.ndarray, ...]:
-        slots = [np.empty(size, np.uint8) for size in self.buffers.slots]
-        found = []
-        for value, slot in self.buffers.places.items():
-            flat = slots[slot][: value.nbytes].view(value.dtype)
-            found.append(flat.reshape(value.shape))
-        return tuple(found)
-
     def _lines(self) -> Iterator[str]:
+        yield "def make():"
+        for i, size in enumerate(self.buffers.slots):
+            yield f"    memory{i} = np.empty({size}, np.uint8)"
+        for y, slot in self.buffers.places.items():
+            part = f"memory{slot}[:{y.nbytes}].view({_dtype(y.dtype)})"
+            yield f"    {self.names[y]} = {part}.reshape({y.shape!r})"
+        static = set(self.buffers.places)
+        for made in self.plan.equations:
+            if made.op.name in fusion.VIEWS and made.values[0] in static and self._alone(made):
+                static.add(made.outputs[0])
+                view = _view(made, [self.names[x] for x in made.values])
+                yield f"    {self.names[made.outputs[0]]} = {view}"
+        self.static = frozenset(static - set(self.buffers.places))
+        if static:
+            yield ""
         inputs = [self.names[x] for x in self.graph.inputs]
         owners = [f"own_{self.names[self.graph.inputs[i]]}" for i in self.updates.values()]
-        yield f"def program({', '.join([*inputs, *owners])}):"
-        if self.buffers.places:
-            names = [self.names[x] for x in self.buffers.places]
-            yield f"    {', '.join(names)}, = buffers()"
-        if self.units:
-            yield '    with np.errstate(all="ignore"):'
+        yield f"    def program({', '.join([*inputs, *owners])}):"
         for i, unit in enumerate(self.units):
             lines = self._loop(unit, i) if unit.is_loop else self._equation(unit.equations[0])
             for line in lines:
                 yield f"        {line}"
             if gone := [self.names[x] for x in self._freed(i)]:
                 yield f"        del {', '.join(gone)}"
-        yield f"    return {self._results()}"
+        yield f"        return {self._results()}"
+        yield ""
+        yield "    return program"
+
+    def _alone(self, made: Equation) -> bool:
+        """Whether an equation is in no loop."""
+        return any(unit.equations == [made] and not unit.is_loop for unit in self.units)
 
     def _freed(self, i: int) -> Iterator[Value]:
         """What is in memory of its own, of some size, and nobody uses after unit i: with its views,
@@ -277,6 +311,8 @@ class _Writer:
         operands = [self._atom(x) for x in made.inputs]
         names = [self.names[y] for y in made.outputs]
         view = _view(made, operands)
+        if made.outputs[0] in self.static:  # a view of a buffer, which is there already
+            return
         if view is not None:
             yield f"{names[0]} = {view}"
             return
@@ -309,6 +345,17 @@ class _Writer:
         return name
 
 
+class _OfThread(threading.local):
+    """A program with buffers of each thread's own, which runs without NumPy's warnings."""
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        # Called once in each thread. NumPy keeps what it warns of in a context; one that is entered
+        # for each call takes a fifth of the time that `np.errstate` does.
+        quiet = contextvars.Context()
+        quiet.run(np.seterr, all="ignore")
+        self.run: Callable[..., Any] = functools.partial(quiet.run, make())
+
+
 class _Local:
     """What each thread has its own of, made when it first asks."""
 
@@ -336,6 +383,51 @@ def _empty(wanted: Sequence[tuple[Shape, np.dtype[Any], int]]) -> tuple[np.ndarr
             for shape, dtype, place in wanted
         ]
     )
+
+
+# What BLAS does better
+
+
+def with_inner_products(graph: Graph) -> Graph:
+    """The graph with sums of all products (or squares) of small arrays as inner products, which is
+    one pass in BLAS instead of two."""
+    makers = {y: made for made in graph.equations for y in made.outputs}
+    uses = graph.uses()
+    kept = {x for x in graph.outputs if isinstance(x, Value)}
+    replaced: dict[Equation, list[Equation]] = {}
+    for made in graph.equations:
+        if made.op.name not in ("sum", "mean") or not made.values or made.outputs[0].shape:
+            continue
+        x = made.values[0]
+        product = makers.get(x)
+        if product is None or x in kept or len(uses[x]) > 1:
+            continue
+        factors = product.values if product.op.name in ("square", "multiply") else []
+        factors = factors * 2 if product.op.name == "square" else factors
+        alike = len(factors) == 2 and all(f.aval == x.aval for f in factors)
+        if alike and x.size < 2 * BLOCK and x.dtype in (dtypes.float32, dtypes.float64):
+            replaced[product] = []
+            replaced[made] = _inner_product(made, factors)
+    if not replaced:
+        return graph
+    return graph.with_equations(
+        [new for made in graph.equations for new in replaced.get(made, [made])]
+    )
+
+
+def _inner_product(made: Equation, factors: Sequence[Value]) -> list[Equation]:
+    (y,) = made.outputs
+    found = []
+    rows = {x: Value((x.size,), x.dtype, f"{x.name}_row") for x in factors}
+    for x, row in rows.items():
+        found.append(Equation(ops.reshape, (x,), {"shape": row.shape}, (row,), made.place))
+    left, right = [rows[x] for x in factors]
+    if made.op.name == "sum":
+        return [*found, Equation(ops.matmul, (left, right), {}, (y,), made.place)]
+    total = Value((), y.dtype, f"{y.name}_sum")
+    found.append(Equation(ops.matmul, (left, right), {}, (total,), made.place))
+    count = float(factors[0].size)
+    return [*found, Equation(ops.divide, (total, count), {}, (y,), made.place)]
 
 
 # Loops over blocks
@@ -510,4 +602,4 @@ def _identifier(name: str) -> str:
     return found
 
 
-_TAKEN = frozenset({"np", "ops", "buffers", "program"})
+_TAKEN = frozenset({"np", "ops", "make", "parallel", "program"})

@@ -16,7 +16,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -26,14 +26,22 @@ from .errors import ArgumentError, DeviceError, GradientError, TracingError
 from .graph import Atom, Graph, Value
 from .op import Aval, Op, picked
 from .tensors import Operators, Tensor, wrap
+from .traces import being_made
 from .tracing import Trace
 from .variable import Variable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ENTRIES = 64
 """Programs that a jitted function keeps; the one that was not used for longest goes first."""
 
 _MANY = 8
 """So many programs in a row, and the user is told why."""
+
+
+_MISSED = object()
+_new: Any = object.__new__
 
 
 class CacheInfo(NamedTuple):
@@ -45,12 +53,30 @@ class CacheInfo(NamedTuple):
     max_size: int
 
 
+@overload
 def jit(
-    function: Callable[..., Any] | None = None,
+    function: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> Jitted[P, R]: ...
+
+
+@overload
+def jit(
+    function: None = None,
+    *,
+    static_argnums: int | Sequence[int] = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+
+
+def jit(
+    function: Callable[P, R] | None = None,
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
-) -> Any:
+) -> Jitted[P, R] | Callable[[Callable[P, R]], Jitted[P, R]]:
     """A function as one compiled program, for each signature of its arguments: a decorator.
 
     Arguments are nested structures of Tensors, arrays and numbers; all else (booleans and text too)
@@ -77,8 +103,8 @@ def jit(
     (Tensor(5., dtype=float32), Variable([0.8, 1.6], dtype=float32))
     """
     if function is None:
-        return functools.partial(
-            jit, static_argnums=static_argnums, static_argnames=static_argnames
+        return lambda given: jit(
+            given, static_argnums=static_argnums, static_argnames=static_argnames
         )
     if not callable(function):
         raise ArgumentError(f"jit: takes a function, not {function!r}")
@@ -87,27 +113,26 @@ def jit(
     return Jitted(function, numbers, names)
 
 
-class Jitted:
+class Jitted(Generic[P, R]):
     """What `jit` makes of a function."""
 
     def __init__(
-        self, function: Callable[..., Any], static: Sequence[int], named: Sequence[str]
+        self, function: Callable[P, R], static: Sequence[int], named: Sequence[str]
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.static, self.named = _static_arguments(function, static, named)
         self._programs: OrderedDict[Hashable, list[_Program]] = OrderedDict()
         self._last: _Program | None = None
-        self._hits = self._misses = self._in_a_row = 0
+        self._misses = self._in_a_row = self._forgotten = 0
         self._lock = threading.RLock()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         last = self._last
         if last is not None and not kwargs:
-            arrays = last.recognizes(args)
-            if arrays is not None:
-                self._hits += 1
-                return last.run(arrays)
+            found: Any = last.call(args)
+            if found is not _MISSED:
+                return found
         if config.eager or traces.current() is not None:
             return self.function(*args, **kwargs)
         call = _Call(self, args, kwargs)
@@ -136,8 +161,9 @@ class Jitted:
 
     def cache_info(self) -> CacheInfo:
         """How often a program was found or had to be made, and how many are kept."""
-        size = sum(map(len, self._programs.values()))
-        return CacheInfo(self._hits, self._misses, size, ENTRIES)
+        programs = [program for kept in self._programs.values() for program in kept]
+        hits = self._forgotten + sum([program.hits for program in programs])
+        return CacheInfo(hits, self._misses, len(programs), ENTRIES)
 
     def __repr__(self) -> str:
         return f"<jitted {getattr(self, '__qualname__', self.function)!s}>"
@@ -148,7 +174,7 @@ class Jitted:
             found = next((p for p in self._programs.get(call.key, ()) if p.fits()), None)
             if found is not None:
                 self._programs.move_to_end(call.key)
-                self._hits += 1
+                found.hits += 1
                 self._in_a_row = 0
             else:
                 self._misses += 1
@@ -156,12 +182,19 @@ class Jitted:
                 if self._in_a_row == _MANY:
                     self._warn(call)
                 found = _Program(self._traced(call), call)
-                kept = [p for p in self._programs.pop(call.key, ()) if p.is_alive()]
+                known = self._programs.pop(call.key, [])
+                kept = [program for program in known if program.is_alive()]
+                self._forget([program for program in known if program not in kept])
                 self._programs[call.key] = [found, *kept]
                 while self.cache_info().size > ENTRIES:
-                    self._programs.popitem(last=False)
+                    self._forget(self._programs.popitem(last=False)[1])
             self._last = found
             return found
+
+    def _forget(self, programs: Sequence[_Program]) -> None:
+        self._forgotten += sum([program.hits for program in programs])
+        if self._last in programs:
+            self._last = None
 
     def _traced(self, call: _Call) -> _Traced:
         trace = Trace(call.device)
@@ -225,7 +258,9 @@ class _Call:
     """The arguments of one call, taken apart: `tensors` are the arrays among them, `parts` what
     each leaf adds to the signature."""
 
-    def __init__(self, jitted: Jitted, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, jitted: Jitted[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> None:
         static, named = jitted.static, jitted.named
         self.tensors: list[Tensor] = []
         self.weak: list[type | None] = []
@@ -339,7 +374,7 @@ def _names(function: Callable[..., Any], structure: tree.Structure) -> Iterator[
             yield name if part.size == 1 else f"{name}_{i}"
 
 
-def _hashable(x: Any, jitted: Jitted, where: int | str | None) -> Hashable:
+def _hashable(x: Any, jitted: Jitted[..., Any], where: int | str | None) -> Hashable:
     """A static value as part of a signature."""
     try:
         hash(x)
@@ -432,32 +467,59 @@ class _Program:
         self.traced = traced
         self.signature = call.signature()
         self.lowered = _lowering(traced.device.name).lower(traced.graph, traced.updates)
-        self._compute = self.lowered.run
+        self._local = self.lowered.local  # what is `run` in this thread
         self._device = traced.device
         self._avals = call.avals()
         self._stateless = not (traced.state or traced.writes or traced.clears or traced.draws)
-        self._one = traced.leaves == [0] and traced.structure.flat and not traced.structure.children
-        self._paused = tape.is_paused()
+        alone = traced.structure.flat and not traced.structure.children
+        self._one = alone and traced.leaves == [0] and traced.kinds == [Tensor]
+        # Whether Variables are all the state, and nothing depends on `no_grad`.
+        state = [*_there(traced.state), *_there(traced.writes)]
+        self._simple = all(isinstance(met, Variable) for met in state) and not (
+            traced.draws
+            or traced.key
+            or traced.absent
+            or traced.clears
+            or traced.needs_tape
+            or call.variables
+        )
+        self.hits = 0
         self._lock = threading.RLock()
-        self._pull_back: Jitted | None = None
+        self._pull_back: Jitted[..., Any] | None = None
 
-    def recognizes(self, args: Sequence[Any]) -> list[Array] | None:
-        """The arrays of these arguments, where they are Tensors like those it was made for, and
-        nothing else is to be thought of. This is what a call costs: written for speed."""
+    def call(self, args: Sequence[Any]) -> Any:
+        """The results for these arguments, if they are Tensors like those it was made for and
+        nothing else is to be thought of; else `_MISSED`. This is what a call costs, so it is
+        written for speed."""
         avals, device = self._avals, self._device
-        if avals is None or len(args) != len(avals) or traces.being_made or config.eager:
-            return None
-        arrays = []
+        if avals is None or len(args) != len(avals) or being_made or config.eager:
+            return _MISSED
+        arrays: list[Any] = []
         for x, (shape, dtype) in zip(args, avals):  # noqa: B905  of one length
             if x.__class__ is not Tensor or x._device is not device or x._record is not None:
-                return None
+                return _MISSED
             array = x._data
             if array.shape != shape or array.dtype is not dtype:
-                return None
+                return _MISSED
             arrays.append(array)
-        if not self._stateless and (not self.fits() or self.is_followed()):
-            return None
-        return arrays if tape.is_paused() is self._paused else None
+        try:
+            if self._stateless:
+                results = self._local.run(*arrays)
+            elif self._simple and not tape.is_explicit():
+                found = self._with_variables(arrays)
+                if found is None:
+                    return _MISSED
+                results = found
+            else:
+                return _MISSED
+        except Exception as error:
+            raise self.lowered.explain(error) from None
+        self.hits += 1
+        if self._one:
+            made = _new(Tensor)
+            made._data, made._device, made._record = results[0], device, None
+            return made
+        return self._wrapped(results)
 
     def is_alive(self) -> bool:
         """Whether the state that it reads and writes is still there."""
@@ -490,10 +552,19 @@ class _Program:
 
     def run(self, arrays: list[Array]) -> Any:
         """The results for these arguments."""
-        results = self._compute(*arrays) if self._stateless else self._with_state(arrays)
+        return self._wrapped(self._results(arrays))
+
+    def _results(self, arrays: list[Array]) -> Sequence[Array]:
+        try:
+            if self._stateless:
+                found: Sequence[Array] = self._local.run(*arrays)
+                return found
+            return self._with_state(arrays)
+        except Exception as error:
+            raise self.lowered.explain(error) from None
+
+    def _wrapped(self, results: Sequence[Array]) -> Any:
         kinds, device = self.traced.kinds, self._device
-        if self._one:
-            return wrap(kinds[0], results[0], device, None)
         return self._structured(
             [wrap(kind, data, device, None) for kind, data in zip(kinds, results, strict=False)]
         )
@@ -508,7 +579,7 @@ class _Program:
             inputs += [x.value if isinstance(x, Variable) else x.held for x in met]
             if traced.draws:
                 inputs.append(random.key_data(random.state()))
-            results = self._with_state([x._data for x in inputs[: traced.arguments]])
+            results = self._results([x._data for x in inputs[: traced.arguments]])
         data = tuple(results[: traced.results])
         parents = tuple([x._record for x in inputs])
         node = tape.record(JittedCall(self), tuple(inputs), parents, {}, data)
@@ -533,14 +604,14 @@ class _Program:
 
                 def advance(key: random.Key) -> random.Key:
                     nonlocal results
-                    results = self._compute(*arrays, device.adopt(random.words(key)), *owned)
+                    results = self._local.run(*arrays, device.adopt(random.words(key)), *owned)
                     if traced.key is not None:
                         return traced.key
                     return random.Key(*device.to_numpy(results[-1]).tolist())
 
                 random.default_generator().advance(advance)
             else:
-                results = self._compute(*arrays, *owned)
+                results = self._local.run(*arrays, *owned)
                 if traced.key is not None:
                     random.default_generator().seed(traced.key)
             for met, data in zip(_there(traced.writes), results[traced.results :], strict=False):
@@ -552,6 +623,29 @@ class _Program:
                 met._shared = False
             for leaf in _there(traced.clears):
                 leaf.held = None
+        return results
+
+    def _with_variables(self, arrays: list[Any]) -> Sequence[Array] | None:
+        """The same where Variables are all the state there is; None where one is gone. Written for
+        speed."""
+        traced = self.traced
+        with self._lock:
+            for ref in traced.state:
+                variable = ref()
+                if variable is None:
+                    return None
+                arrays.append(variable._tensor._data)
+            written: list[Any] = [ref() for ref in traced.writes]
+            for variable in written:
+                arrays.append(not variable._shared)
+            results = self._local.run(*arrays)
+            i = traced.results
+            for variable in written:
+                data = results[i]
+                if data is not variable._tensor._data:
+                    variable._tensor = wrap(Tensor, data, self._device, variable._leaf)
+                variable._shared = False
+                i += 1
         return results
 
     def _structured(self, found: Sequence[Tensor]) -> Any:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
-from . import tape
+import numpy as np
+
+from . import dtypes, tape
+from .backends import Array, Device
 from .dtypes import DType
 from .errors import Error, GraphError
 from .op import Aval, Op, Shape, apply
@@ -80,6 +84,15 @@ class Equation:
     outputs: tuple[Value, ...]
     place: Place = NOWHERE
 
+    def explain(self, error: Exception) -> Error:
+        """Our error for what the array library refused when this was computed."""
+        try:
+            ours = self.op.explain(error, self.inputs, dict(self.params))
+        except Exception:  # one of the definition's own, which looks at values
+            ours = Op.explain(self.op, error, self.inputs, dict(self.params))
+        where = f" (at {self.place})" if self.place.code is not None else ""
+        return type(ours)(f"{ours}{where}")
+
     @property
     def values(self) -> list[Value]:
         """The inputs that are no numbers."""
@@ -127,6 +140,45 @@ class Graph:
             found = found if isinstance(found, tuple) else (found,)
             known.update(zip(made.outputs, found, strict=True))
         return tuple(as_tensor(_look_up(known, x)) for x in self.outputs)
+
+    def compute(self, device: Device, arrays: Sequence[Array]) -> list[Array]:
+        """The outputs for arrays of a device, by its own kernels, one operation after another. What
+        they share memory with may be an input."""
+        plan = self._plans.get(device.name)
+        if plan is None:
+            plan = self._plans[device.name] = _Plan(self, device)
+        return plan.run(arrays)
+
+    @cached_property
+    def _plans(self) -> dict[str, _Plan]:
+        return {}
+
+    def pull_back(
+        self, arguments: Sequence[Tensor], wanted: Sequence[int], cotangents: Mapping[int, Tensor]
+    ) -> list[Tensor]:
+        """The cotangents of the `wanted` arguments, by their numbers, from those of outputs, by
+        theirs: zeros where nothing connects."""
+        from . import transforms  # which knows operations, some of which know graphs
+
+        def function(*given: Tensor) -> tuple[Tensor, ...]:
+            every = list(arguments)
+            for i, x in zip(wanted, given, strict=True):
+                every[i] = x
+            outputs = self.run(*every)
+            return tuple([outputs[i] for i in cotangents])
+
+        pulling = transforms.vjp(function, *[arguments[i] for i in wanted])[1]
+        return list(pulling(tuple(cotangents.values())))
+
+    @property
+    def results(self) -> tuple[Aval, ...]:
+        """What is known of the outputs."""
+        return tuple(
+            [
+                x.aval if isinstance(x, Value) else Aval((), dtypes.as_dtype(type(x)))
+                for x in self.outputs
+            ]
+        )
 
     def check(self) -> Graph:
         """The graph itself, if every value is made once and before it is used, and has the shape
@@ -204,10 +256,9 @@ class Graph:
         for made in self.equations:
             inputs = [x.aval for x in made.values]
             outputs = [y.aval for y in made.outputs]
-            inner = [graph.cost() for graph in graphs_of(made)]
             flops = made.op.flops(inputs, outputs, dict(made.params))
             moved = sum(v.nbytes for v in (*made.values, *made.outputs))
-            rows.append(Row(made, flops + sum(c.flops for c in inner), moved))
+            rows.append(Row(made, flops, moved))
         return Cost(self, tuple(rows))
 
     def __str__(self) -> str:
@@ -272,6 +323,60 @@ class Cost(NamedTuple):
         return "\n".join([*lines, f"{'in all':{width}}  {self.flops:>14,}  {self.nbytes:>14,}"])
 
 
+class _Plan:
+    """A graph as a list of calls of one device's kernels. Each value has a number; so has each
+    Python number, and each constant."""
+
+    def __init__(self, graph: Graph, device: Device) -> None:
+        self._device = device
+        self._start: list[Any] = [None] * len(graph.inputs)
+        places = {value: i for i, value in enumerate(graph.inputs)}
+        for value, x in graph.constants.items():
+            places[value] = len(self._start)
+            here = x.device is device
+            self._start.append(x._data if here else device.from_numpy(x.numpy()))
+        self._steps = []
+        for made in graph.equations:
+            inputs = [self._place(places, x) for x in made.inputs]
+            for y in made.outputs:
+                places[y] = len(self._start)
+                self._start.append(None)
+            outputs = [places[y] for y in made.outputs]
+            self._steps.append((device.kernels[made.op], inputs, dict(made.params), outputs))
+        self._outputs = [
+            self._place(places, x if isinstance(x, Value) else device.from_numpy(np.asarray(x, t)))
+            for x, (_, t) in zip(graph.outputs, graph.results, strict=True)
+        ]
+        self._gone = self._unused()
+
+    def _place(self, places: Mapping[Value, int], x: Any) -> int:
+        if isinstance(x, Value):
+            return places[x]
+        self._start.append(x)
+        return len(self._start) - 1
+
+    def _unused(self) -> list[list[int]]:
+        """For each step what nobody needs afterwards."""
+        seen = set(self._outputs)
+        found: list[list[int]] = []
+        for _, inputs, _, outputs in reversed(self._steps):
+            found.append([i for i in {*inputs, *outputs} if i not in seen])
+            seen.update(inputs, outputs)
+        return found[::-1]
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        held = self._start.copy()
+        held[: len(arrays)] = arrays
+        kind, wrap = self._device.array_type, self._device.wrap
+        for (kernel, inputs, params, outputs), gone in zip(self._steps, self._gone):  # noqa: B905
+            found = kernel(*[held[i] for i in inputs], **params)
+            for i, y in zip(outputs, found if isinstance(found, tuple) else (found,)):  # noqa: B905
+                held[i] = y if y.__class__ is kind else wrap(y)
+            for i in gone:
+                held[i] = None
+        return [held[i] for i in self._outputs]
+
+
 def inferred(op: Op, inputs: Sequence[Atom], params: Mapping[str, Any]) -> tuple[Aval, ...]:
     """The shapes and dtypes of an operation's outputs, by its rule."""
     found = op.infer(*[x.aval if isinstance(x, Value) else x for x in inputs], **params)
@@ -280,12 +385,19 @@ def inferred(op: Op, inputs: Sequence[Atom], params: Mapping[str, Any]) -> tuple
 
 def graphs_of(made: Equation) -> list[Graph]:
     """The graphs among an equation's parameters."""
-    return [
-        each
-        for param in made.params.values()
-        for each in (param if isinstance(param, tuple) else (param,))
-        if isinstance(each, Graph)
-    ]
+    return list(_titled(made).values())
+
+
+def _titled(made: Equation) -> dict[str, Graph]:
+    """The graphs among an equation's parameters, each with what it is printed as."""
+    found: dict[str, Graph] = {}
+    for name, param in made.params.items():
+        if isinstance(param, Graph):
+            found[name] = param
+        elif isinstance(param, tuple):
+            graphs = [(i, each) for i, each in enumerate(param) if isinstance(each, Graph)]
+            found.update({f"{name}[{i}]": graph for i, graph in graphs})
+    return found
 
 
 def _look_up(known: Mapping[Value, Tensor], x: Atom) -> Any:
@@ -320,8 +432,8 @@ def _lines(graph: Graph, title: str) -> Iterator[str]:
         yield f"  {names[value]}: {value.aval}{shown or ' = a constant'}"
     for made in graph.equations:
         yield f"  {_equation(made, names)}"
-        for inner in graphs_of(made):
-            yield from (f"    {line}" for line in _lines(inner, "graph"))
+        for title, inner in _titled(made).items():
+            yield from (f"    {line}" for line in _lines(inner, title))
     results = [names[x] if isinstance(x, Value) else repr(x) for x in graph.outputs]
     yield f"  return {', '.join(results)}"
 
@@ -342,9 +454,11 @@ def expression(made: Equation, names: Mapping[Value, str]) -> str:
 
 
 def _params(made: Equation) -> list[str]:
+    titles = _titled(made)
     return [
-        f"{name}={'graph' if isinstance(value, Graph) else repr(value)}"
+        f"{name}={value!r}"
         for name, value in made.params.items()
+        if not {name, f"{name}[0]"} & titles.keys()  # graphs are printed below
     ]
 
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import backends, dtypes, tape, tensors
+from . import backends, dtypes, tape, tensors, traces
 from .backends import Array
 from .dtypes import DType
 from .errors import (
@@ -185,6 +185,14 @@ a vjp method, or no_gradient = "why there is none"
         """Floating-point operations of one call, the order of them. Here: one for each element of
         the largest array."""
         return max([math.prod(x.shape) for x in (*inputs, *outputs)], default=0)
+
+    def by_rows(self, params: Mapping[str, Any]) -> bool:
+        """Whether each place along the first axis of the result comes from that place along the
+        first axis of every argument alone, so that a loop may take some after others. Here: where
+        the definition names the parameters that are axes, and these are behind the first."""
+        named = [params[name] for name in self.axes]
+        axes = [a for axis in named for a in (axis if isinstance(axis, tuple) else (axis,))]
+        return bool(axes) and all([a is not None and a > 0 for a in axes])
 
     def batch(
         self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
@@ -421,6 +429,8 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
         parents = tuple([x._record if isinstance(x, Tensor) else None for x in inputs])
     try:
         data = device.kernels[op](*arrays, **params)
+    except traces.Elsewhere as inside:
+        return apply(op, *inside.brought(operands), **params)
     except Exception as error:
         raise op.explain(error, inputs, params) from None
     if inputs is not operands:
@@ -448,6 +458,8 @@ def unary(op: Op, x: Any, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
         return apply(op, x, **params)
     try:
         data = device.kernels[op](a, **params)
+    except traces.Elsewhere as inside:
+        return apply(op, *inside.brought((x,)), **params)
     except Exception as error:
         raise op.explain(error, (x,), params) from None
     if data.__class__ is not device.array_type:
@@ -492,6 +504,8 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         return apply(op, x, y)
     try:
         data = device.kernels[op](a, b)
+    except traces.Elsewhere as inside:
+        return apply(op, *inside.brought((x, y)))
     except Exception as error:
         raise op.explain(error, (x, y), _NO_PARAMS) from None
     # `wrap`, written out: a call more is a tenth of the time that an addition takes.
@@ -697,8 +711,10 @@ def whole(name: str, argument: str, given: Any, least: int | None = None) -> int
 
 
 def aval(x: Any) -> Any:
-    """The Aval of a Tensor; Python numbers stand for themselves."""
-    return Aval(tuple(x._data.shape), x._data.dtype) if isinstance(x, Tensor) else x
+    """The Aval of a Tensor, or of a graph's value; Python numbers stand for themselves."""
+    if isinstance(x, Tensor):
+        return Aval(tuple(x._data.shape), x._data.dtype)
+    return getattr(x, "aval", x)
 
 
 # These modules need this one when they are imported.
