@@ -5,24 +5,52 @@ A new benchmark is a new row here and a function that makes its program; nothing
 
 from __future__ import annotations
 
-from benchmarks import classifier, engine_costs, operations, random_numbers, windows
-from benchmarks.plan import Case, Contender, Field, Limit, Probe, Race, Standard, Target
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import (
+    classifier,
+    compilation_costs,
+    compiled,
+    engine_costs,
+    operations,
+    random_numbers,
+    windows,
+)
+from benchmarks.plan import Case, Contender, Field, Limit, Probe, Program, Race, Standard, Target
 
 OURS = ("ours, tape", "ours, backward", "ours, functional")
+TORCH = (
+    "PyTorch, 1 thread",
+    "PyTorch, 2 threads",
+    "PyTorch compiled, 1 thread",
+    "PyTorch compiled, 2 threads",
+)
+
+
+def _torch(eager: Callable[[], Program], by_compiler: Callable[[], Program]) -> list[Contender]:
+    """Those that a target against TORCH is about."""
+    return [
+        Contender(name, make, "torch", threads)
+        for name, (make, threads) in zip(
+            TORCH, itertools.product((eager, by_compiler), (1, 2)), strict=True
+        )
+    ]
+
 
 CLASSIFIER = Race(
     name="classifier",
     title="One training step of the linear classifier",
     note="2,000 points of 2 float32 numbers, mean squared error: forward, backward and update.",
     contenders=(
+        Contender("ours, jit", classifier.ours_jit, "tinygrad_edu"),
         Contender("ours, tape", classifier.ours_tape, "tinygrad_edu"),
         Contender("ours, backward", classifier.ours_backward, "tinygrad_edu"),
         Contender("ours, functional", classifier.ours_functional, "tinygrad_edu"),
         Contender("NumPy by hand", classifier.numpy_by_hand),
         Contender("NumPy tuned", classifier.numpy_tuned),
-        Contender("PyTorch, 1 thread", classifier.torch_eager, "torch"),
-        Contender("PyTorch, 2 threads", classifier.torch_eager, "torch", threads=2),
-        Contender("PyTorch compiled, 1 thread", classifier.torch_compiled, "torch"),
+        *_torch(classifier.torch_eager, classifier.torch_compiled),
         Contender("TensorFlow eager", classifier.tensorflow_eager, "tensorflow", threads=None),
         Contender("tf.function", classifier.tensorflow_function, "tensorflow", threads=None),
         Contender("tf.function, XLA", classifier.tensorflow_xla, "tensorflow", threads=None),
@@ -31,15 +59,21 @@ CLASSIFIER = Race(
         Contender("MyGrad", classifier.mygrad_backward, "mygrad"),
     ),
     baseline="NumPy by hand",
-    targets=tuple(
-        Target(style, against, at_most, aim)
-        for against, at_most, aim in (
-            ("NumPy by hand", 2.5, 1.8),
-            ("PyTorch, 1 thread", 0.5, None),
-            ("HIPS autograd", 0.4, None),
-            ("MyGrad", 0.4, None),
-        )
-        for style in OURS
+    targets=(
+        Target("ours, jit", "NumPy tuned", 1.25, plus=3),
+        Target("ours, jit", "JAX jit", 0.6),
+        Target("ours, jit", TORCH, 0.35),
+        Target("ours, jit", "tf.function, XLA", 0.15),
+        *(
+            Target(style, against, at_most, aim)
+            for against, at_most, aim in (
+                ("NumPy by hand", 2.5, 1.8),
+                ("PyTorch, 1 thread", 0.5, None),
+                ("HIPS autograd", 0.4, None),
+                ("MyGrad", 0.4, None),
+            )
+            for style in OURS
+        ),
     ),
 )
 
@@ -128,8 +162,154 @@ RANDOM = Probe(
     needs="tinygrad_edu",
 )
 
+
+def _training(
+    name: str,
+    title: str,
+    note: str,
+    targets: tuple[Target, ...],
+    *,
+    by_hand: bool,
+    tensorflow: bool,
+) -> Race:
+    """A race of whole training steps."""
+    contenders = [
+        Contender("ours, jit", partial(compiled.ours, name), "tinygrad_edu", None),
+        Contender("JAX jit", partial(compiled.jax_jit, name), "jax", None),
+        *_torch(partial(compiled.torch_eager, name), partial(compiled.torch_compiled, name)),
+    ]
+    if by_hand:
+        by_numpy = partial(compiled.numpy_by_hand, name)
+        contenders.append(Contender("NumPy by hand", by_numpy, threads=None))
+    if tensorflow:
+        contenders += [
+            Contender(label, partial(make, name), "tensorflow", None)
+            for label, make in (
+                ("tf.function", compiled.tensorflow_function),
+                ("tf.function, XLA", compiled.tensorflow_xla),
+            )
+        ]
+    return Race(
+        name=name,
+        title=title,
+        note=note,
+        contenders=tuple(contenders),
+        baseline="NumPy by hand" if by_hand else "JAX jit",
+        targets=targets,
+        unit="ms",
+        tolerance=1e-3,
+    )
+
+
+TENSORFLOW = ("tf.function", "tf.function, XLA")
+
+TRAININGS = (
+    _training(
+        "mlp",
+        "One training step of a perceptron",
+        "784-512-512-10, relu, a batch of 128, float32: forward, backward and update.",
+        (
+            Target("ours, jit", ("JAX jit", *TORCH, *TENSORFLOW), 1.25),
+            Target("ours, jit", TORCH, 1),
+            Target("ours, jit", TENSORFLOW, 1),
+        ),
+        by_hand=True,
+        tensorflow=True,
+    ),
+    _training(
+        "mlp_adam",
+        "One training step of a perceptron, with Adam",
+        "784-512-512-10, relu, a batch of 32, float32: forward, backward and update.",
+        (Target("ours, jit", ("JAX jit", *TORCH, *TENSORFLOW), 1.25),),
+        by_hand=True,
+        tensorflow=True,
+    ),
+    _training(
+        "transformer",
+        "One training step of a character Transformer",
+        "2 layers, width 128, 4 heads, 64 characters, a batch of 16, AdamW, float32.",
+        (Target("ours, jit", ("JAX jit", *TORCH), 1.5),),
+        by_hand=False,
+        tensorflow=False,
+    ),
+    _training(
+        "convnet",
+        "One training step of a convolutional network",
+        "28x28x1, two 3x3 convolutions of 32 and 64, pooling, dense; a batch of 64, float32.",
+        (Target("ours, jit", ("JAX jit", *TORCH, *TENSORFLOW), 2),),
+        by_hand=False,
+        tensorflow=True,
+    ),
+)
+
+ADAM = Race(
+    name="adam",
+    title="Adam's update of 4,000,000 weights",
+    note="In place, float32, of one array and a gradient that is there.",
+    contenders=(
+        Contender("ours, jit", compiled.our_adam_update, "tinygrad_edu", None),
+        Contender("NumPy, as the formula", compiled.numpy_plain_adam_update),
+        Contender("JAX jit", compiled.jax_adam_update, "jax", None),
+        Contender("PyTorch, 1 thread", compiled.torch_adam_update, "torch"),
+        Contender("PyTorch, 2 threads", compiled.torch_adam_update, "torch", 2),
+    ),
+    baseline="NumPy, as the formula",
+    targets=(Target("ours, jit", "JAX jit", 1.6),),
+    unit="ms",
+)
+
+LOSS = Race(
+    name="loss",
+    title="Softmax cross-entropy and its gradient",
+    note="8,192 times 1,000 classes, float32.",
+    contenders=(
+        Contender("ours, jit", compiled.our_loss, "tinygrad_edu", None),
+        Contender("JAX jit", compiled.jax_loss, "jax", None),
+        *_torch(compiled.torch_loss_eager, compiled.torch_loss_compiled),
+    ),
+    baseline="JAX jit",
+    targets=(Target("ours, jit", "JAX jit", 0.8),),
+    unit="ms",
+    tolerance=1e-4,
+)
+
+CALLS = Probe(
+    name="calls",
+    title="Calling a compiled function",
+    note="An empty one of 4 arrays; the same signature as last time, and two that take turns.",
+    measure=compilation_costs.calls,
+    limits=(Limit("the same signature, µs", 3), Limit("signatures in turn, µs", 6)),
+    needs="tinygrad_edu",
+)
+
+LOWERING = Probe(
+    name="lowering",
+    title="Tracing and lowering",
+    note="An unrolled recurrent network with its gradient, by the number of equations.",
+    measure=compilation_costs.lowering,
+    limits=(
+        Limit("1,000 equations, s", 0.5),
+        Limit("10,000 equations, times what 1,000 take", 15),
+    ),
+    needs="tinygrad_edu",
+)
+
+PEAKS = Probe(
+    name="peaks",
+    title="Peak memory of compiled functions",
+    note="Above what was held before the first call; a step each, and 50 operations on 100 MB.",
+    measure=compilation_costs.peaks,
+    limits=(
+        *(Limit(f"{name}: compiled / eager", 1) for name in compiled.TRAININGS),
+        Limit("50 operations: peak / (inputs + outputs)", 1.1),
+    ),
+    needs="tinygrad_edu",
+)
+
 CASES: tuple[Case, ...] = (
     *(CLASSIFIER, ADDITION, IMPORT, OPTIONAL, MEMORY, CHAIN, OPERATIONS),
     RANDOM,
     *windows.RACES,
+    *TRAININGS,
+    *(ADAM, LOSS, CALLS, LOWERING, PEAKS),
 )

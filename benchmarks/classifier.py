@@ -95,6 +95,24 @@ def ours_functional() -> Program:
     return Program(repeat(step), lambda: [W.numpy(), b.numpy()])
 
 
+def ours_jit() -> Program:
+    import tinygrad_edu as edu
+
+    X, Y, W, b = problem()
+    X, Y, W, b = edu.tensor(X), edu.tensor(Y), edu.Variable(W), edu.Variable(b)
+
+    @edu.jit
+    def step(X: Any, Y: Any) -> Any:
+        with edu.GradientTape() as tape:
+            loss = edu.ops.mean(edu.ops.square(edu.matmul(X, W) + b - Y))
+        dW, db = tape.gradient(loss, [W, b])
+        W.assign_sub(RATE * dW)
+        b.assign_sub(RATE * db)
+        return loss
+
+    return Program(repeat(lambda: step(X, Y)), lambda: [W.numpy(), b.numpy()])
+
+
 def numpy_by_hand() -> Program:
     """The derivative done on paper, then typed in: what a person writes first."""
     X, Y, W, b = problem()

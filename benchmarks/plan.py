@@ -35,13 +35,18 @@ Kind = Literal["times", "above"]
 
 @dataclass(frozen=True)
 class Target:
-    """`of` costs at most so many times what `against` does, or so much more than it."""
+    """`of` costs at most so many times what `against` does, or so much more than it.
+
+    Of several that it is against, the fastest counts. `plus`, in the race's unit, is on top of so
+    many times.
+    """
 
     of: str
-    against: str
+    against: str | tuple[str, ...]
     at_most: float
     aim: float | None = None
     kind: Kind = "times"
+    plus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Race:
     targets: tuple[Target, ...]
     unit: Literal["µs", "ms"] = "µs"
     per: int = 1  # how many of the thing that is timed one repetition holds
+    tolerance: float | None = None  # of each result as a whole; None: of each of its numbers
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import resource
 import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from math import inf
 from statistics import median, quantiles
 
 import numpy as np
 
-from benchmarks.plan import Contender, Effort, Field, Kind, Program, Race
+from benchmarks.plan import Contender, Effort, Field, Kind, Program, Race, Target
 from benchmarks.worker import Worker, WorkerError
 
 NOT_INSTALLED = "not installed"
@@ -58,7 +59,7 @@ def check(case: Race, lanes: dict[str, Lane], workers: dict[str, Worker]) -> Non
     for name in [name for name in workers if name != case.baseline]:
         try:
             result = workers[name].ask(result_after, CHECKED_REPETITIONS)
-            if not agree(result, expected):
+            if not agree(result, expected, case.tolerance):
                 raise WorkerError(f"computes {result}, not {expected} as {case.baseline} does")
         except WorkerError as failure:
             lanes[name].failure = str(failure)
@@ -135,10 +136,16 @@ def fitting(worker: Worker, job: str, turn_seconds: float) -> int:
     return max(1, round(count * turn_seconds / wall))
 
 
-def paired(of: Lane, against: Lane, kind: Kind) -> list[float]:
-    """`of` as so many times `against`, or as so much above it, once a round."""
+def rival(target: Target, lanes: dict[str, Lane]) -> Lane:
+    """Whom a target is against: of several the fastest that ran."""
+    names = (target.against,) if isinstance(target.against, str) else target.against
+    return min((lanes[name] for name in names), key=lambda lane: median(lane.seconds or [inf]))
+
+
+def paired(of: Lane, against: Lane, kind: Kind, plus: float = 0.0) -> list[float]:
+    """`of`, less `plus`, as so many times `against`, or as so much above it, once a round."""
     rounds = zip(of.seconds, against.seconds, strict=True)
-    return [compare(mine, theirs, kind) for mine, theirs in rounds]
+    return [compare(mine - plus, theirs, kind) for mine, theirs in rounds]
 
 
 def compare(mine: float, theirs: float, kind: Kind) -> float:
@@ -173,11 +180,17 @@ def result_after(program: Program, count: int) -> list[np.ndarray]:
     return [np.array(value) for value in program.result()]
 
 
-def agree(result: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+def agree(
+    result: list[np.ndarray], expected: list[np.ndarray], tolerance: float | None = None
+) -> bool:
     return len(result) == len(expected) and all(
         mine.shape == theirs.shape
         and mine.dtype == theirs.dtype
-        and np.allclose(mine, theirs, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE)
+        and (
+            np.allclose(mine, theirs, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE)
+            if tolerance is None
+            else np.linalg.norm(mine - theirs) <= tolerance * np.linalg.norm(theirs)
+        )
         for mine, theirs in zip(result, expected, strict=True)
     )
 

@@ -11,7 +11,7 @@ from statistics import geometric_mean, median
 
 from benchmarks.machine import machine, versions
 from benchmarks.plan import Field, Limit, Probe, Race, Standard, Target
-from benchmarks.race import NOT_INSTALLED, Entry, Lane, compare, middle, paired
+from benchmarks.race import NOT_INSTALLED, Entry, Lane, compare, middle, paired, rival
 
 UNITS = {"µs": 1e6, "ms": 1e3}
 
@@ -126,20 +126,27 @@ def reasons(lanes: dict[str, Lane]) -> str:
 
 
 def target_row(target: Target, lanes: dict[str, Lane], scale: float, unit: str) -> list[str]:
-    times = target.kind == "times"
-    promise = f"{target.of} / {target.against}"
-    if not times:
-        promise = f"{target.of} minus {target.against}, {unit}"
+    of, against = lanes[target.of], rival(target, lanes)
+    promise = promised(target, against.contender.name, unit)
     limits = [number(target.at_most), "" if target.aim is None else number(target.aim)]
-    of, against = lanes[target.of], lanes[target.against]
     if not of.seconds or not against.seconds:
         return [promise, "not measured", "", "", *limits, ""]
-    factor = 1 if times else scale
-    low, measured, high = (value * factor for value in middle(paired(of, against, target.kind)))
-    fastest = compare(min(of.seconds), min(against.seconds), target.kind) * factor
+    factor, plus = 1 if target.kind == "times" else scale, target.plus / scale
+    compared = paired(of, against, target.kind, plus)
+    low, measured, high = (value * factor for value in middle(compared))
+    fastest = compare(min(of.seconds) - plus, min(against.seconds), target.kind) * factor
     spread = f"{number(low)} to {number(high)}"
     measures = [number(measured), spread, number(fastest)]
     return [promise, *measures, *limits, verdict(measured, target)]
+
+
+def promised(target: Target, against: str, unit: str) -> str:
+    if target.kind == "above":
+        return f"{target.of} minus {against}, {unit}"
+    less = f"({target.of} - {number(target.plus)} {unit})" if target.plus else target.of
+    if not isinstance(target.against, str):
+        against = f"the best of {len(target.against)}, {against}"
+    return f"{less} / {against}"
 
 
 def verdict(measured: float, target: Target) -> str:

@@ -200,7 +200,7 @@ class _Open:
         self._later: set[Value] = set()  # results of parts, which are there when the loop ends
         self._read: set[Value] = set()  # whose memory it reads
         self._across: set[Value] = set()  # and not row by row
-        self._written: set[Value] = set()  # state
+        self._writes = False  # state
         self._can_fail = False
 
     def add(self, made: Equation) -> None:
@@ -212,7 +212,7 @@ class _Open:
             self._read.add(origin)
             if x is not origin or not is_sliced(x, rows, _width(made)):
                 self._across.add(origin)
-        self._written.update([self._in_place[y] for y in made.outputs if y in self._in_place])
+        self._writes = self._writes or made.outputs[0] in self._in_place
         self._can_fail = self._can_fail or not self._can_write(made)
         if is_part(made, rows):
             self.unit.parts.append(made)
@@ -231,10 +231,8 @@ class _Open:
             origin = self._origins.get(x, x)
             if x in self._later or origin in self._later:
                 return False
-            # What the loop makes is there row by row, and so is state that it writes.
+            # What the loop makes is there row by row.
             if (x in self._own or origin in self._own) and not is_sliced(x, rows, width):
-                return False
-            if origin in self._written and (x is not origin or not is_sliced(x, rows, width)):
                 return False
         for old in [self._in_place[y] for y in made.outputs if y in self._in_place]:
             if self._can_fail or old in self._across:
@@ -243,13 +241,13 @@ class _Open:
                 direct = x is old and is_sliced(x, rows, width)
                 if self._origins.get(x, x) is old and not direct:
                     return False
-        return not (self._written and not self._can_write(made))
+        return not (self._writes and not self._can_write(made))
 
     def is_apart_from(self, made: Equation) -> bool:
         """Whether an equation may run before the loop."""
         for x in made.values:
             for memory in (x, self._origins.get(x, x)):
-                if memory in self._own or memory in self._later or memory in self._written:
+                if memory in self._own or memory in self._later:
                     return False
         return all(self._in_place.get(y) not in self._read for y in made.outputs)
 
@@ -282,11 +280,12 @@ def assign_buffers(
     buffered: Callable[[Value], bool],
     origins: Mapping[Value, Value],
     nbytes: Callable[[Value], int] = lambda value: value.nbytes,
+    kept: Iterable[Value] = (),
 ) -> Buffers:
     """Linear scan: a value takes the memory of one that is done with, the tightest that is free.
 
     An elementwise operation may write over an operand of its own shape and dtype that nobody reads
-    any more.
+    any more. Values `kept` are read at the end.
     """
     found = Buffers()
     free: list[int] = []
@@ -294,6 +293,7 @@ def assign_buffers(
     for i, unit in enumerate(units):
         for x in (*unit.read(), *unit.made()):
             last[origins.get(x, x)] = i
+    last.update({origins.get(x, x): len(units) for x in kept})
     ends: dict[int, list[Value]] = {}
     for i, unit in enumerate(units):
         dying = ends.pop(i, [])

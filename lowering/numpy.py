@@ -88,7 +88,7 @@ class _Writer:
         self.names = {v: _identifier(name) for v, name in graph.names().items()}
         self.updates = updates
         self.owners = len(updates)
-        self.bound: dict[str, Any] = {"np": np, "parallel": parallel}
+        self.bound: dict[str, Any] = {"np": np, "parallel": parallel, "apart": apart}
         self.kernels: dict[str, Op] = {}
         self.plan = fusion.schedule(graph, updates, can_write)
         self.origins = fusion.aliases(graph.equations)
@@ -101,14 +101,17 @@ class _Writer:
                 self.last[self.origins.get(x, x)] = i
         needed = [x for unit in self.units for x in unit.read()]
         self.crossing = self.given.union(needed)
-        self.buffers = fusion.assign_buffers(self.units, self._is_buffered, self.origins)
+        self.hidden = self.crossing - self.given
+        self.buffers = fusion.assign_buffers(
+            self.units, self._is_buffered, self.origins, kept=self.given
+        )
         self.scratch: dict[str, list[tuple[Shape, np.dtype[Any], int]]] = {}
         self.source = "\n".join(self._lines())
 
     def _is_buffered(self, value: Value) -> bool:
         """Whether a value lives in a buffer for as long as the program needs it."""
         made = self.makers[value]
-        return value in self.crossing - self.given and can_write(made) and value.size > 0
+        return value in self.hidden and can_write(made) and value.size > 0
 
     def equation_at(self, line: int) -> Equation | None:
         """The equation that a line of the source, counted from 1, computes."""
@@ -130,42 +133,42 @@ class _Writer:
             self.bound[name] = _Local(functools.partial(_empty, wanted))
         for value, held in self.graph.constants.items():
             self.bound[self.names[value]] = held.numpy()
-        exec(compile(self.source, _FILE, "exec"), self.bound)
-        found: Callable[[], Callable[..., tuple[np.ndarray, ...]]] = self.bound["make"]
-        return found
+        code = compile(self.source, _FILE, "exec")
+
+        def make() -> Callable[..., tuple[np.ndarray, ...]]:
+            module = dict(self.bound)
+            exec(code, module)
+            found: Callable[..., tuple[np.ndarray, ...]] = module["program"]
+            return found
+
+        return make
 
     def _lines(self) -> Iterator[str]:
-        yield "def make():"
         for i, size in enumerate(self.buffers.slots):
-            yield f"    memory{i} = np.empty({size}, np.uint8)"
+            yield f"memory{i} = np.empty({size}, np.uint8)"
         for y, slot in self.buffers.places.items():
             part = f"memory{slot}[:{y.nbytes}].view({_dtype(y.dtype)})"
-            yield f"    {self.names[y]} = {part}.reshape({y.shape!r})"
+            yield f"{self.names[y]} = {part}.reshape({y.shape!r})"
         static = set(self.buffers.places)
+        alone = {unit.equations[0] for unit in self.units if not unit.is_loop}
         for made in self.plan.equations:
-            if made.op.name in fusion.VIEWS and made.values[0] in static and self._alone(made):
+            if made.op.name in fusion.VIEWS and made.values[0] in static and made in alone:
                 static.add(made.outputs[0])
                 view = _view(made, [self.names[x] for x in made.values])
-                yield f"    {self.names[made.outputs[0]]} = {view}"
+                yield f"{self.names[made.outputs[0]]} = {view}"
         self.static = frozenset(static - set(self.buffers.places))
         if static:
             yield ""
         inputs = [self.names[x] for x in self.graph.inputs]
         owners = [f"own_{self.names[self.graph.inputs[i]]}" for i in self.updates.values()]
-        yield f"    def program({', '.join([*inputs, *owners])}):"
+        yield f"def program({', '.join([*inputs, *owners])}):"
         for i, unit in enumerate(self.units):
             lines = self._loop(unit, i) if unit.is_loop else self._equation(unit.equations[0])
             for line in lines:
-                yield f"        {line}"
+                yield f"    {line}"
             if gone := [self.names[x] for x in self._freed(i)]:
-                yield f"        del {', '.join(gone)}"
-        yield f"        return {self._results()}"
-        yield ""
-        yield "    return program"
-
-    def _alone(self, made: Equation) -> bool:
-        """Whether an equation is in no loop."""
-        return any(unit.equations == [made] and not unit.is_loop for unit in self.units)
+                yield f"    del {', '.join(gone)}"
+        yield f"    return {self._results()}"
 
     def _freed(self, i: int) -> Iterator[Value]:
         """What is in memory of its own, of some size, and nobody uses after unit i: with its views,
@@ -184,15 +187,21 @@ class _Writer:
         """Each output as an array of its own."""
         seen: set[Value] = set()
         found = []
-        for x in self.graph.outputs:
+        for i, x in enumerate(self.graph.outputs):
             if not isinstance(x, Value):
                 found.append(f"np.array({x!r})")
                 continue
             name = self.names[x]
-            if x not in self.makers or x in self.origins or x in seen:
+            if x in self.plan.in_place:  # in the memory of one input, which one output stands for
+                place = self.graph.inputs[self.updates[i]] if i in self.updates else None
+                apart = place is not self.plan.in_place[x]
+            else:
+                apart = x not in self.makers or x in self.origins or x in seen
+            if apart:
                 found.append(f"np.array({name})")
             else:
-                found.append(name if can_write(self.makers[x]) else f"np.asarray({name})")
+                # A kernel may give a view of what it was given.
+                found.append(name if can_write(self.makers[x]) else f"apart({name})")
             seen.add(x)
         return f"({', '.join(found)}{',' if len(found) == 1 else ''})"
 
@@ -320,11 +329,20 @@ class _Writer:
         if call is None:
             several = len(names) != 1 or is_tuple(made)
             left = f"{', '.join(names)}{',' if several and len(names) == 1 else ''}"
-            yield f"{left} = {self._kernel(made, operands)}"
+            found = self._kernel(made, operands)
+            if not isinstance(made.op, Elementwise) and any(map(self._changes, made.values)):
+                # The kernel may give a view of memory that will be written again.
+                found = f"tuple(map(apart, {found}))" if several else f"apart({found})"
+            yield f"{left} = {found}"
             return
         yield from self._opened(made.outputs[0])
         for line in call:
             yield line.replace("@out", names[0])
+
+    def _changes(self, x: Value) -> bool:
+        """Whether the memory that a value shows is written again: a buffer's, or state's."""
+        origin = self.origins.get(x, x)
+        return origin in self.buffers.places or origin in self.plan.in_place.values()
 
     def _atom(self, x: Atom) -> str:
         return self.names[x] if isinstance(x, Value) else _number(x)
@@ -430,6 +448,12 @@ def _inner_product(made: Equation, factors: Sequence[Value]) -> list[Equation]:
     return [*found, Equation(ops.divide, (total, count), {}, (y,), made.place)]
 
 
+def apart(x: Any) -> np.ndarray:
+    """A result of a kernel as an array that shares no memory with any other."""
+    found = np.asarray(x)
+    return found if found.flags.owndata else found.copy()
+
+
 # Loops over blocks
 
 
@@ -478,16 +502,20 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 def _is_worth(unit: fusion.Unit) -> bool:
-    """Whether a loop over blocks pays: what is between its operations would leave the cache."""
+    """Whether a loop over blocks pays: what is between its operations would leave the cache, or
+    there is enough to do for several threads."""
     size = max(x.size for x in (*unit.read(), *unit.made()))
-    blocks = BLOCK // _row_size(unit) > 0
-    return blocks and size >= 2 * BLOCK and (len(unit.equations) > 1 or size >= 16 * BLOCK)
+    if _row_size(unit) > BLOCK:
+        return False
+    return size >= (8 if len(unit.equations) > 1 else 32) * BLOCK
 
 
 def _row_size(unit: fusion.Unit) -> int:
     """Elements of the widest row."""
     rows = [
-        x.size // unit.rows for x in (*unit.read(), *unit.made()) if fusion.is_sliced(x, unit.rows)
+        x.size // max(unit.rows, 1)
+        for x in (*unit.read(), *unit.made())
+        if fusion.is_sliced(x, unit.rows)
     ]
     return max(1, *rows)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import backends
-from tinygrad_edu.graph import Graph, Value
+from tinygrad_edu.graph import Graph
 
 
 def lower(graph: Graph, updates: Mapping[int, int]) -> Stepwise:
@@ -22,23 +22,17 @@ class Stepwise:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.local = self
+
+    def explain(self, error: Exception) -> Exception:
+        """Our error for one that was raised in the program: as it is."""
+        return error
 
     def run(self, *arrays: Any) -> Sequence[Any]:
         """The outputs for these arrays of one device; flags behind them are not looked at."""
         given = arrays[: len(self.graph.inputs)]
-        device = _home(given)
-        known: dict[Value, Any] = dict(zip(self.graph.inputs, given, strict=True))
-        known.update({value: x._data for value, x in self.graph.constants.items()})
-        for made in self.graph.equations:
-            inputs = [known[x] if isinstance(x, Value) else x for x in made.inputs]
-            found = device.kernels[made.op](*inputs, **made.params)
-            found = found if isinstance(found, tuple) else (found,)
-            known.update(zip(made.outputs, map(device.wrap, found), strict=True))
-        outputs = []
-        for x in self.graph.outputs:
-            array = known[x] if isinstance(x, Value) else device.from_numpy(np.asarray(x))
-            outputs.append(array.copy() if isinstance(array, np.ndarray) else array)
-        return outputs
+        outputs = self.graph.compute(_home(given), given)
+        return [y.copy() if isinstance(y, np.ndarray) else y for y in outputs]
 
 
 def _home(arrays: Sequence[Any]) -> backends.Device:

@@ -138,3 +138,33 @@ def test_halves_compute_in_float32(name: str, dtype: str) -> None:
         np.testing.assert_allclose(
             found.astype("float32").numpy(), expected.numpy(), rtol=6 * eps, atol=6 * eps
         )
+
+
+def test_a_sparse_crossentropy_s_gradient_does_not_depend_on_the_order_in_memory() -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4))
+    classes = np.array([[1, 2], [0, 3], [1, 1]])
+    slope = edu.grad(
+        lambda x: ops.sparse_categorical_crossentropy(
+            classes, ops.permute_dims(x, (1, 0, 2)), from_logits=True
+        ).sum()
+    )
+    powers = np.exp(logits)
+    expected = powers / powers.sum(-1, keepdims=True) - np.eye(4)[classes].transpose(1, 0, 2)
+    np.testing.assert_allclose(slope(logits).numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("copies", [1, 3000])  # small arrays and large ones go different ways
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("gelu", {"approximate": False}), ("gelu", {}), ("silu", {}), ("softplus", {})],
+)
+def test_far_out_an_activation_is_x_or_0_and_nothing_overflows(
+    name: str, params: dict[str, Any], dtype: str, copies: int
+) -> None:
+    x = np.repeat(np.array([-1e30, -100.0, -20.0, 20.0, 100.0, 1e30], dtype), copies)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        found, pull_back = edu.vjp(lambda x: getattr(ops, name)(x, **params), x)
+        (slope,) = pull_back(ops.ones_like(found))
+    np.testing.assert_allclose(found.numpy(), np.maximum(x, 0), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(slope.numpy(), x > 0, rtol=1e-7, atol=1e-7)

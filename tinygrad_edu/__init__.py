@@ -22,6 +22,7 @@ from .backends import Device, device, devices, set_device
 from .batching import vmap
 from .checking import check_grads
 from .compilation import jit
+from .debugging import debug_print, profile
 from .errors import Error
 from .graph import Graph
 from .op import Elementwise, Op
@@ -56,6 +57,7 @@ __all__ = [
     "checkpoint",
     "config",
     "custom_gradient",
+    "debug_print",
     "device",
     "devices",
     "dtypes",
@@ -68,6 +70,7 @@ __all__ = [
     "no_grad",
     "op",
     "ops",
+    "profile",
     "random",
     "set_device",
     "tensor",

@@ -22,6 +22,7 @@ from . import config
 from .errors import DeviceError
 
 if TYPE_CHECKING:
+    from .graph import Equation
     from .op import Op
 
 Array: TypeAlias = Any
@@ -94,6 +95,9 @@ class Device:
         """What computes `op` on this device's arrays."""
         return op.kernel(self.xp)
 
+    def finish(self, array: Array) -> None:
+        """Wait until an array is computed. NumPy's are."""
+
     def describe(self, array: Array) -> str:
         """What is worth saying of an array when it is printed, besides its values."""
         return "" if self is numpy else f", device={self.name!r}"
@@ -124,6 +128,10 @@ class Kernels(dict["Op", Callable[..., Any]]):
     def __missing__(self, op: Op) -> Callable[..., Any]:
         kernel = self[op] = self.device.kernel(op)
         return kernel
+
+    def of(self, made: Equation) -> Callable[..., Any]:
+        """The kernel for an equation of a graph."""
+        return self[made.op]
 
 
 class NumPy(Device):
@@ -157,6 +165,9 @@ class CuPy(Device):
     def to_numpy(self, array: Array) -> np.ndarray:
         return array.get()
 
+    def finish(self, array: Array) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
 
 class XLA(Device):
     """A CPU, GPU or TPU, through JAX.
@@ -185,6 +196,9 @@ class XLA(Device):
         with self._wide(True):
             return self.xp.asarray(np.array(array))
 
+    def finish(self, array: Array) -> None:
+        array.block_until_ready()
+
     def kernel(self, op: Op) -> Callable[..., Any]:
         compute, wide = super().kernel(op), self._wide
 
@@ -210,6 +224,11 @@ def devices() -> list[Device]:
     <device 'numpy': runs here>
     """
     return list(_DEVICES.values())
+
+
+def of_module(xp: Any) -> Device:
+    """The device whose array module this is."""
+    return next(device for device in _DEVICES.values() if device.module == xp.__name__)
 
 
 def set_device(name: str | Device) -> None:

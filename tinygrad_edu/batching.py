@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, ops, tensors, tree
+from . import backends, ops, tensors, traces, tree
 from .backends import Array, Device
 from .errors import ArgumentError, ShapeError, TracingError
 from .op import Op, apply
@@ -114,6 +114,8 @@ class _Kernels(backends.Kernels):
             inputs = [a.tensor if a.__class__ is Batched else a for a in arrays]
             mapped = [a.__class__ is Batched and a.mapped for a in arrays]
             batch = next(a.device for a in arrays if a.__class__ is Batched)
+            if traces.being_made:
+                traces.check(batch)
             together = any(mapped)
             if together:
                 found = op.batch(batch.size, inputs, mapped, params)
@@ -137,6 +139,13 @@ def is_mapped(x: Any) -> bool:
         return False
     data = x.value._data
     return isinstance(data, Batched) and (data.mapped or is_mapped(data.tensor))
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether a value is not known before a program runs, under all batches."""
+    while isinstance(x._data, Batched):
+        x = x._data.tensor
+    return x._device.level > 0
 
 
 def any_example(x: Tensor) -> bool:

@@ -15,20 +15,21 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
 from . import backends, config, dtypes, random, tape, tensors, traces, tree
 from .backends import Array, Device
+from .debugging import observers, silent
 from .errors import ArgumentError, DeviceError, GradientError, TracingError
 from .graph import Atom, Graph, Value
 from .op import Aval, Op, picked
 from .tensors import Operators, Tensor, wrap
 from .traces import being_made
-from .tracing import Trace
-from .variable import Variable
+from .tracing import Trace, Traced
+from .variable import Variable, VariablePart
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,7 +125,7 @@ class Jitted(Generic[P, R]):
         self.static, self.named = _static_arguments(function, static, named)
         self._programs: OrderedDict[Hashable, list[_Program]] = OrderedDict()
         self._last: _Program | None = None
-        self._misses = self._in_a_row = self._forgotten = 0
+        self._misses = self._in_a_row = self._forgotten = self._hits_before = 0
         self._lock = threading.RLock()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -175,13 +176,14 @@ class Jitted(Generic[P, R]):
             if found is not None:
                 self._programs.move_to_end(call.key)
                 found.hits += 1
-                self._in_a_row = 0
             else:
+                hits = self.cache_info().hits
+                self._in_a_row = self._in_a_row + 1 if hits == self._hits_before else 1
+                self._hits_before = hits
                 self._misses += 1
-                self._in_a_row += 1
                 if self._in_a_row == _MANY:
                     self._warn(call)
-                found = _Program(self._traced(call), call)
+                found = _Program(self._traced(call), call, self.function)
                 known = self._programs.pop(call.key, [])
                 kept = [program for program in known if program.is_alive()]
                 self._forget([program for program in known if program not in kept])
@@ -231,6 +233,16 @@ def _static_arguments(
             raise ArgumentError(f"jit: static_argnames are names, not {name!r}")
     found = {*numbers, *[parameters.index(name) for name in names if name in parameters]}
     return frozenset(found), frozenset(names) | {p for i, p in enumerate(parameters) if i in found}
+
+
+def lowered(graph: Graph, device: Device, updates: Mapping[int, int]) -> Any:
+    """The program that a graph is on a device; one for each graph. `updates` has, for outputs, the
+    inputs whose memory they may take."""
+    name = "stepwise" if observers else device.name  # who looks on wants to see each operation
+    found = graph.programs.get(name)
+    if found is None:
+        found = graph.programs[name] = _lowering(name).lower(graph, updates)
+    return found
 
 
 @functools.cache
@@ -286,7 +298,8 @@ class _Call:
         self.device = max(devices, key=lambda d: d.level, default=backends.current())
         static_parts = [_hashable(x, jitted, i) for i, x in self._fixed.items()]
         static_parts += [_hashable(x, jitted, name) for name, x in self._fixed_names.items()]
-        settings = (tape.is_paused(), self.device.name, backends.current().name)
+        here = backends.current().name
+        settings = (tape.is_paused(), self.device.name, here, bool(observers))
         fixed = (tuple(self._fixed), tuple(self._fixed_names), *static_parts)
         self.key = (self.structure, settings, fixed, *self.parts)
 
@@ -295,11 +308,11 @@ class _Call:
         if isinstance(x, Variable):
             self.variables.append(weakref.ref(x))
             return Variable, id(x)
-        if isinstance(x, np.generic) and not isinstance(x, np.bool_):
-            x = x.item()
         here = backends.current()
         if isinstance(x, Operators):
             found = x.value
+        elif isinstance(x, np.generic) and not isinstance(x, np.bool_):
+            weak, found = type(x.item()), tensors.tensor(x)
         elif isinstance(x, (int, float)) and not isinstance(x, bool):
             weak, found = type(x), tensors.tensor(x)
         elif isinstance(x, np.ndarray):
@@ -316,18 +329,22 @@ class _Call:
         self, trace: Trace, function: Callable[..., Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """The arguments with Tensors of a trace in the place of arrays."""
+        names = _names(function, self.structure)
         given = iter(zip(self.tensors, self.weak, strict=True))
-        leaves = []
-        for x, is_array, name in zip(
-            self._leaves, self._arrays, _names(function, self.structure), strict=True
-        ):
+        inputs = []
+        for name, is_array in zip(names, self._arrays, strict=True):
             if is_array:
                 like, weak = next(given)
-                x = trace.input(like, name, weak)
-            leaves.append(x)
-        moving, rest = self.structure.unflatten(leaves)
-        args = [self._fixed.get(i, x) for i, x in enumerate(moving)]
-        return args, {**rest, **self._fixed_names}
+                inputs.append(trace.input(like, name, weak))
+        return self.template().filled(inputs)
+
+    def template(self) -> _Template:
+        """The arguments without their arrays."""
+        leaves = [
+            _Fixed(x) if not is_array else None
+            for x, is_array in zip(self._leaves, self._arrays, strict=True)
+        ]
+        return _Template(leaves, self.weak, self.structure, self._fixed, self._fixed_names)
 
     def signature(self) -> _Signature:
         names = tuple(_names(self._jitted.function, self.structure))
@@ -340,6 +357,31 @@ class _Call:
         if not plain or any(x.__class__ is not Tensor for x in self._leaves):
             return None
         return [Aval(x.shape, x.dtype) for x in self.tensors]
+
+
+class _Template(NamedTuple):
+    """The arguments of a call without their arrays, and without keeping Variables alive."""
+
+    leaves: list[_Fixed | None]
+    weak: list[type | None]
+    structure: tree.Structure
+    fixed: dict[int, Any]
+    named: dict[str, Any]
+
+    def filled(self, arrays: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and named arguments, with these in the places of the arrays."""
+        given = iter([_weakened(x, weak) for x, weak in zip(arrays, self.weak, strict=True)])
+        leaves = [next(given) if leaf is None else leaf() for leaf in self.leaves]
+        moving, rest = self.structure.unflatten(leaves)
+        args = [self.fixed.get(i, x) for i, x in enumerate(moving)]
+        return args, {**rest, **self.named}
+
+
+def _weakened(x: Tensor, weak: type | None) -> Tensor:
+    """A Tensor of a trace that stands for a Python number, if it does."""
+    if weak is None or not isinstance(x._device, Trace):
+        return x
+    return wrap(type(x), Traced(x._device, x._data.value, weak), x._device, x._record)
 
 
 def _difference(old: _Signature, new: _Signature) -> str:
@@ -405,6 +447,7 @@ class _Traced:
         self.leaves: list[int | _Fixed] = []
         self.needs_tape = False
         for x in leaves:
+            x = x.value if isinstance(x, VariablePart) else x
             if isinstance(x, Tensor) and x._device is trace:
                 self.leaves.append(len(outputs))
                 self.kinds.append(type(x))
@@ -463,14 +506,21 @@ class _Fixed:
 class _Program:
     """A lowered trace, ready to be called."""
 
-    def __init__(self, traced: _Traced, call: _Call) -> None:
+    def __init__(self, traced: _Traced, call: _Call, function: Callable[..., Any]) -> None:
         self.traced = traced
+        self._function = function
+        self._template = call.template()
         self.signature = call.signature()
-        self.lowered = _lowering(traced.device.name).lower(traced.graph, traced.updates)
+        self.lowered = lowered(traced.graph, traced.device, traced.updates)
         self._local = self.lowered.local  # what is `run` in this thread
         self._device = traced.device
         self._avals = call.avals()
-        self._stateless = not (traced.state or traced.writes or traced.clears or traced.draws)
+        # Whether it may make Tensors on the current device.
+        self._makes = bool(traced.graph.constants) or not call.tensors
+        self._here = backends.current()
+        self._stateless = not (
+            traced.state or traced.writes or traced.clears or traced.draws or traced.key
+        )
         alone = traced.structure.flat and not traced.structure.children
         self._one = alone and traced.leaves == [0] and traced.kinds == [Tensor]
         # Whether Variables are all the state, and nothing depends on `no_grad`.
@@ -492,7 +542,11 @@ class _Program:
         nothing else is to be thought of; else `_MISSED`. This is what a call costs, so it is
         written for speed."""
         avals, device = self._avals, self._device
-        if avals is None or len(args) != len(avals) or being_made or config.eager:
+        if avals is None or len(args) != len(avals) or being_made or config.eager or observers:
+            return _MISSED
+        if not avals and backends.current() is not device:
+            return _MISSED
+        if self._makes and backends.current() is not self._here:
             return _MISSED
         arrays: list[Any] = []
         for x, (shape, dtype) in zip(args, avals):  # noqa: B905  of one length
@@ -653,23 +707,63 @@ class _Program:
         return self.traced.structure.unflatten(leaves)
 
     def pull_back(self, inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Any]:
-        """The cotangents of the inputs, from those of the results, by a program of its own."""
+        """The cotangents of the inputs, from those of the results, by a program of its own: the
+        function run once more, on the state as it was, with a tape."""
         if self._pull_back is None:
-            graph, count = self.traced.graph, self.traced.results
-
-            def backward(inputs: list[Tensor], cotangents: list[Tensor]) -> list[Tensor | None]:
-                sloped = [x for x in inputs if dtypes.is_float(x.dtype)]
-                with tape.GradientTape() as inner:
-                    inner.watch(sloped)
-                    outputs = graph.run(*inputs)[:count]
-                ends = [i for i, y in enumerate(outputs) if dtypes.is_float(y.dtype)]
-                targets, given = [outputs[i] for i in ends], [cotangents[i] for i in ends]
-                found = iter(inner.gradient(targets, sloped, given))
-                return [next(found) if dtypes.is_float(x.dtype) else None for x in inputs]
-
-            self._pull_back = jit(backward)
+            self._pull_back = jit(self._backward)
         found: list[Any] = self._pull_back(list(inputs), list(cotangents))
         return found
+
+    def _backward(self, inputs: list[Tensor], cotangents: list[Tensor]) -> list[Tensor | None]:
+        traced, template = self.traced, self._template
+        given, rest = inputs[: traced.arguments], inputs[traced.arguments :]
+        state = _Bound(dict(zip(_there(traced.state), rest, strict=False)), self._device)
+        generator = random.Traced(lambda: rest[-1])
+        with traces.making(state), generator.default(), tape.GradientTape() as inner:
+            sources = [x for x in [*given, *state.held.values()] if dtypes.is_float(x.dtype)]
+            inner.watch([x for x in sources if x._record is None])
+            for x in sources:
+                tape.follow(x._record, inner._number)
+            args, kwargs = template.filled(given)
+            with silent():  # it has printed already
+                leaves = tree.leaves(self._function(*args, **kwargs))
+            outputs = [x for x, i in zip(leaves, traced.leaves, strict=True) if isinstance(i, int)]
+            ends = [i for i, y in enumerate(outputs) if dtypes.is_float(y.dtype)]
+            targets, ones = [outputs[i] for i in ends], [cotangents[i] for i in ends]
+            found = iter(inner.gradient(targets, sources, ones))
+        every = [*given, *state.held.values()]
+        sloped = [next(found) if dtypes.is_float(x.dtype) else None for x in every]
+        return [*sloped, *[None] * (len(inputs) - len(every))]
+
+
+class _Bound:
+    """State as it was when a function was called: what it reads when it is run again, for its
+    gradient. What it assigns is forgotten."""
+
+    level = 0
+
+    def __init__(self, state: dict[Any, Tensor], base: Device) -> None:
+        self.base = base
+        self.held = {
+            met: wrap(Tensor, x._data, x._device, x._record or getattr(met, "_leaf", None))
+            for met, x in state.items()
+        }
+        self._now: dict[Any, Tensor | None] = dict(self.held)
+
+    def read_variable(self, variable: Variable) -> Tensor:
+        found = self._now.get(variable)
+        return variable._tensor if found is None else found
+
+    def write_variable(self, variable: Variable, data: Array) -> None:
+        stands = getattr(data, "device", None)
+        device = stands if isinstance(stands, Device) and stands.level else variable._tensor._device
+        self._now[variable] = wrap(Tensor, data, device, variable._leaf)
+
+    def read_grad(self, leaf: tape.Leaf) -> Tensor | None:
+        return self._now.get(leaf)
+
+    def write_grad(self, leaf: tape.Leaf, gradient: Tensor | None) -> None:
+        self._now[leaf] = gradient
 
 
 def _there(refs: Sequence[weakref.ref[Any]]) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 
 from .errors import ConfigError
@@ -19,6 +20,30 @@ SETTINGS = {"device": "TINYGRAD_EDU_DEVICE"}
 
 eager = False
 """With True, jitted functions run as they are written, operation by operation."""
+
+check_finite: bool
+"""With True, the first operation that makes NaN or infinity of finite operands is an error, a
+NonFiniteError that names it and the user's line, eagerly and compiled, forward and backward.
+Programs then run operation by operation. For the whole process; off at first, and free when off."""
+
+
+class _Module(types.ModuleType):
+    """This module, of which a setting does something when it is set."""
+
+    @property
+    def check_finite(self) -> bool:
+        from . import debugging  # which needs this module when it is imported
+
+        return debugging.is_checking()
+
+    @check_finite.setter
+    def check_finite(self, on: bool) -> None:
+        from . import debugging
+
+        debugging.check_finite(on)
+
+
+sys.modules[__name__].__class__ = _Module
 
 
 def path() -> Path:

@@ -35,6 +35,10 @@ class GradientError(Error, RuntimeError):
     """A gradient that cannot be computed: nothing recorded, already freed, not a scalar."""
 
 
+class NonFiniteError(Error, FloatingPointError):
+    """A result that is NaN or infinite, of finite operands, while `config.check_finite` is on."""
+
+
 class ImmutableError(Error, TypeError):
     """An attempt to change a Tensor."""
 

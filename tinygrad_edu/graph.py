@@ -7,6 +7,7 @@ lowering is held against that.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from . import dtypes, tape
 from .backends import Array, Device
 from .dtypes import DType
 from .errors import Error, GraphError
-from .op import Aval, Op, Shape, apply
+from .op import Aval, Op, Shape
 from .tensors import Tensor, as_tensor
 
 
@@ -62,13 +63,18 @@ Atom: TypeAlias = Value | bool | int | float
 
 
 class Place(NamedTuple):
-    """The user's line that an equation comes from."""
+    """The user's line that an equation comes from; in a backward pass that of the operation whose
+    gradient is computed."""
 
     code: Any = None
     instruction: int = 0
+    backward: bool = False
 
     def __str__(self) -> str:
-        return "" if self.code is None else tape.line_of(self.code, self.instruction)
+        if self.code is None:
+            return ""
+        line = tape.line_of(self.code, self.instruction)
+        return f"{line} (backward)" if self.backward else line
 
 
 NOWHERE = Place()
@@ -76,13 +82,15 @@ NOWHERE = Place()
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Equation:
-    """`outputs = op(*inputs, **params)`. A parameter may be a Graph."""
+    """`outputs = op(*inputs, **params)`. A parameter may be a Graph. Where `followed` is false, no
+    gradient flows through it: it stood in `no_grad`."""
 
     op: Op
     inputs: tuple[Atom, ...]
     params: Mapping[str, Any]
     outputs: tuple[Value, ...]
     place: Place = NOWHERE
+    followed: bool = True
 
     def explain(self, error: Exception) -> Error:
         """Our error for what the array library refused when this was computed."""
@@ -97,6 +105,12 @@ class Equation:
     def values(self) -> list[Value]:
         """The inputs that are no numbers."""
         return [x for x in self.inputs if isinstance(x, Value)]
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it does more than make its outputs, or something inside of it does."""
+        inner = [made for graph in graphs_of(self) for made in graph.equations]
+        return self.op.effect or any([made.has_effect for made in inner])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +150,8 @@ class Graph:
                 )
             known[value] = given
         for made in self.equations:
-            found = apply(made.op, *[_look_up(known, x) for x in made.inputs], **made.params)
+            with contextlib.nullcontext() if made.followed else tape.no_grad():
+                found = made.op.replay(*[_look_up(known, x) for x in made.inputs], **made.params)
             found = found if isinstance(found, tuple) else (found,)
             known.update(zip(made.outputs, found, strict=True))
         return tuple(as_tensor(_look_up(known, x)) for x in self.outputs)
@@ -144,13 +159,19 @@ class Graph:
     def compute(self, device: Device, arrays: Sequence[Array]) -> list[Array]:
         """The outputs for arrays of a device, by its own kernels, one operation after another. What
         they share memory with may be an input."""
-        plan = self._plans.get(device.name)
+        kind = device.name, type(device.kernels)  # others while somebody looks on
+        plan = self._plans.get(kind)
         if plan is None:
-            plan = self._plans[device.name] = _Plan(self, device)
+            plan = self._plans[kind] = _Plan(self, device)
         return plan.run(arrays)
 
     @cached_property
-    def _plans(self) -> dict[str, _Plan]:
+    def _plans(self) -> dict[tuple[str, type], _Plan]:
+        return {}
+
+    @cached_property
+    def programs(self) -> dict[str, Any]:
+        """What lowerings made of it, for each device."""
         return {}
 
     def pull_back(
@@ -342,7 +363,7 @@ class _Plan:
                 places[y] = len(self._start)
                 self._start.append(None)
             outputs = [places[y] for y in made.outputs]
-            self._steps.append((device.kernels[made.op], inputs, dict(made.params), outputs))
+            self._steps.append((device.kernels.of(made), inputs, dict(made.params), outputs))
         self._outputs = [
             self._place(places, x if isinstance(x, Value) else device.from_numpy(np.asarray(x, t)))
             for x, (_, t) in zip(graph.outputs, graph.results, strict=True)

@@ -133,6 +133,13 @@ a vjp method, or no_gradient = "why there is none"
     arity: int | None = None
     """How many arrays `forward` takes; None for any number."""
     elementwise = False
+    moves = False
+    """Whether it puts elements elsewhere, and computes nothing."""
+    effect = False
+    """Whether it does more than make its outputs. Programs keep such operations, in their order."""
+    linear: ClassVar[tuple[int, ...]] = ()
+    """The arguments that it is linear in, each for itself: a factor on one of them may as well be
+    applied to the results."""
     axes: ClassVar[tuple[str, ...]] = ()
     """The parameters that are axes of every argument, counted from 0, where all that an operation
     does is along them: it then does the same for each example of a batch."""
@@ -183,7 +190,9 @@ a vjp method, or no_gradient = "why there is none"
         self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
     ) -> int:
         """Floating-point operations of one call, the order of them. Here: one for each element of
-        the largest array."""
+        the largest array, none where elements only move."""
+        if self.moves:
+            return 0
         return max([math.prod(x.shape) for x in (*inputs, *outputs)], default=0)
 
     def by_rows(self, params: Mapping[str, Any]) -> bool:
@@ -216,10 +225,18 @@ a vjp method, or no_gradient = "why there is none"
             like = next(iter(cotangent.values()))
             outs = picked(type(like), made.device(like._device), made, made.outputs)
             whole = tuple(
-                ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else ops.zeros_like(out)
+                ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else self.nothing(out)
                 for i, out in enumerate(outs)
             )
         return self.vjp(needed, whole, outs, made.inputs, made.params)
+
+    def nothing(self, out: Tensor) -> Tensor | None:
+        """What `vjp` gets as the cotangent of one of several outputs that has none: zeros."""
+        return ops.zeros_like(out)
+
+    def replay(self, *operands: Any, **params: Any) -> Any:
+        """Apply it again, with what a graph holds of it."""
+        return apply(self, *operands, **params)
 
     def keeps_narrow(self, made: tape.Record) -> bool:
         """Whether a cotangent that is constant along some axes may stay narrow there: where it
@@ -577,7 +594,10 @@ def bring_together(
     if any([x._device is not device for x in given_tensors]):
         device = max([x._device for x in given_tensors], key=lambda d: d.level)
         values = [_lifted(op, x, device) if isinstance(x, Tensor) else x for x in values]
-    given = [_dtype_or_type(x) for x in values]
+    given = own = [_dtype_or_type(x) for x in values]
+    if device.level and not any([isinstance(each, np.dtype) for each in own]):
+        # Numbers that a trace has put Tensors in the place of, alone: in the dtypes of those.
+        given = [x.dtype if isinstance(x, Tensor) else type(x) for x in values]
     for i, dtype in enumerate(op.operand_dtypes(given, kind)):
         x = values[i]
         if isinstance(x, Tensor):
@@ -591,6 +611,10 @@ def bring_together(
                 values[i] = wrap(kind, device.from_numpy(np.array(x, dtype)), device, None)
             except OverflowError as error:
                 raise DtypeError(f"{op}: {error}") from None
+    if device.level:
+        for x, each in zip(values, own, strict=True):
+            if not isinstance(each, np.dtype) and isinstance(x, Tensor):
+                _weaken(x, each)
     return kind, device, values
 
 
@@ -601,6 +625,12 @@ def _dtype_or_type(x: Any) -> Any:
         return type(x)
     weak = getattr(x._data, "weak", None) if isinstance(x, Tensor) and x._device.level else None
     return weak or x.dtype
+
+
+def _weaken(x: Tensor, number: type) -> None:
+    """Have a Tensor of a trace stand for a Python number."""
+    if hasattr(x._data, "weak"):
+        x._data.weak = number
 
 
 def _lifted(op: Op, x: Tensor, device: Any) -> Tensor:

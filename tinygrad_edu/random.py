@@ -1122,6 +1122,8 @@ def _common_shape(name: str, shape: Size | None, **arguments: Any) -> Shape:
 
 
 def _check_probabilities(name: str, given: Any, chances: Tensor) -> None:
+    if not isinstance(given, Operators):
+        chances = tensors.tensor(given, device=backends.numpy)  # known, also in a trace
     if not _all((chances >= 0) & (chances <= 1)):
         raise ArgumentError(f"{name}: p is {given!r}; a probability is between 0 and 1")
 
@@ -1149,5 +1151,7 @@ def _probabilities(
 
 
 def _all(holds: Tensor) -> bool:
-    """Whether something holds everywhere; under vmap, for every example."""
-    return not batching.any_example(ops.logical_not(holds.all()))
+    """Whether something holds everywhere; under vmap, for every example. In a trace nobody knows,
+    and it is taken to."""
+    every = ops.logical_not(holds.all())
+    return batching.is_traced(every) or not batching.any_example(every)

@@ -335,7 +335,12 @@ class GradientTape:
         if self._spent:
             raise self._used_up("walked")
         targets = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
-        given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
+        if output_gradients is None:
+            given: list[Any] = [None] * len(targets)
+        elif isinstance(output_gradients, tensors.Operators):
+            given = [output_gradients]
+        else:
+            given = tree.leaves(output_gradients)
         if len(given) != len(targets):
             raise GradientError(
                 f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
@@ -347,7 +352,7 @@ class GradientTape:
         nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
         before = _current.get()
         others = before.closed(self)
-        if others.tapes or output_gradients is not None or not self._alone():
+        if others.tapes or not self._alone() or _any_followed(given) or _is_traced():
             _current.set(others)
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
@@ -564,7 +569,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     before = _current.get()
     _current.set(
         Recording(create_graph, before.tapes, before.explicit)
-        if create_graph or before.tapes
+        if create_graph or before.tapes or _is_traced()
         else _PAUSED
     )
     try:
@@ -619,6 +624,12 @@ def is_paused() -> bool:
     return _current.get() is _PAUSED
 
 
+def _is_traced() -> bool:
+    """Whether a program is being written down. It may be differentiated later, also what no tape
+    follows now, so that only `no_grad` pauses there."""
+    return traces.current() is not None
+
+
 def is_explicit() -> bool:
     """Whether somebody has opened a tape."""
     return bool(_current.get().explicit)
@@ -656,6 +667,14 @@ def differentiable(value: Any, where: str) -> Tensor:
     return found
 
 
+def _any_followed(cotangents: Sequence[Any]) -> bool:
+    """Whether a cotangent that somebody gave may be followed by a tape."""
+    for given in cotangents:
+        if isinstance(given, tensors.Operators) and given.value._record is not None:
+            return True
+    return False
+
+
 def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
     """Add the cotangent that a walk back from a target starts from: ones unless given."""
     target = differentiable(end, where)
@@ -664,6 +683,12 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
         data, device = target._data, target._device
         one = np.ones(data.shape, data.dtype) if data.shape else np.array(1, data.dtype)
         start = tensors.wrap(target.__class__, device.adopt(one), device, None)
+    elif (
+        cotangent.__class__ is target.__class__
+        and cotangent._data.dtype is target._data.dtype
+        and cotangent._data.shape == target._data.shape
+    ):
+        start = cotangent
     else:
         given = tensors.as_tensor(cotangent, like=target)
         if given.shape != target.shape:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .backends import Device
     from .tracing import Trace
 
 being_made: list[Trace] = []
@@ -26,7 +27,7 @@ def current() -> Trace | None:
 
 
 @contextmanager
-def making(trace: Trace | None) -> Iterator[None]:
+def making(trace: Any) -> Iterator[None]:
     """Have state read from and written to this trace, inside a `with` statement of this thread;
     None: to where it is."""
     token = _current.set(trace)
@@ -38,3 +39,22 @@ def making(trace: Trace | None) -> Iterator[None]:
         _current.reset(token)
         if trace is not None:
             being_made.remove(trace)
+
+
+class Elsewhere(Exception):  # noqa: N818  it is no error: who applies the operation goes on there
+    """An operation on Tensors from around the trace that is being made, of which it is to be."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def brought(self, operands: tuple[Any, ...]) -> list[Any]:
+        """The operands as those of the trace that is being made."""
+        return [self.trace.brought(x) for x in operands]
+
+
+def check(device: Device) -> None:
+    """Raise Elsewhere if an operation on this device belongs to a trace inside of it: the body of a
+    loop, or a branch, that uses values from outside."""
+    trace = _current.get()
+    if trace is not None and trace.level > device.level:
+        raise Elsewhere(trace)

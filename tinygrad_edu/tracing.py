@@ -8,23 +8,26 @@ update.
 
 What a program has besides arguments and results is state: Variables, the `.grad` of what requires
 gradients, the default random generator. A trace reads it as an input and writes it as an output.
+
+The body of a loop and a branch are programs inside of a program: a nested trace makes a Graph of
+them, and what they use from outside becomes an input.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import backends, dtypes, tape
+from . import backends, dtypes, tape, tensors, traces
 from .backends import Array, Device
 from .dtypes import DType
 from .errors import TracingError
 from .graph import Atom, Equation, Graph, Place, Value
 from .op import Aval, Op, Shape
-from .tensors import Tensor, wrap
+from .tensors import Operators, Tensor, wrap
 from .variable import Variable
 
 
@@ -74,6 +77,8 @@ class Trace(Device):
         self.state: dict[Variable | tape.Leaf, Value | None] = {}
         self.written: set[Variable | tape.Leaf] = set()
         self.ended = False
+        # Variables that were written and not read since: what they held before.
+        self._assigned: dict[Variable, Tensor] = {}
         self._known: dict[int, tuple[Tensor, Traced]] = {}
         self._names: dict[str, int] = {}
 
@@ -100,22 +105,29 @@ class Trace(Device):
     def read_variable(self, variable: Variable) -> Tensor:
         """What a Variable holds at this point of the program."""
         if variable not in self.variables:
-            held = variable._tensor
-            made = self.input(held, variable.name or "v", record=variable._leaf)
+            held = self.outside(variable)
+            assert held is not None
+            made = self.enter(held, variable.name or "v", variable._leaf)
             self.variables[variable], self.state[variable] = made, self.inputs[-1]
+        if variable in self._assigned:
+            found, before = self.variables[variable], self._assigned.pop(variable)
+            if dtypes.is_float(found.dtype):
+                data = self.kernels[assigned](found._data, before._data)
+                self.variables[variable] = wrap(Tensor, data, self, variable._leaf)
         return self.variables[variable]
 
     def write_variable(self, variable: Variable, data: Traced) -> None:
         """Assign to a Variable, at this point of the program."""
-        self.read_variable(variable)
+        if variable not in self._assigned:
+            self._assigned[variable] = self.read_variable(variable)
         self.written.add(variable)
         self.variables[variable] = wrap(Tensor, data, self, variable._leaf)
 
     def read_grad(self, leaf: tape.Leaf) -> Tensor | None:
         """The `.grad` of what requires gradients, at this point of the program."""
         if leaf not in self.grads:
-            held = leaf.held
-            self.grads[leaf] = None if held is None else self.input(held, "grad")
+            held = self.outside(leaf)
+            self.grads[leaf] = None if held is None else self.enter(held, "grad")
             self.state[leaf] = None if held is None else self.inputs[-1]
         return self.grads[leaf]
 
@@ -128,8 +140,16 @@ class Trace(Device):
     def read_key(self) -> Tensor:
         """What the default random generator holds when the program begins."""
         words = wrap(Tensor, np.zeros(2, np.uint32), backends.numpy, None)
-        self.key = self.input(words, "key")
+        self.key = self.enter(words, "key")
         return self.key
+
+    def outside(self, state: Variable | tape.Leaf) -> Tensor | None:
+        """What a Variable or a `.grad` holds where the trace begins."""
+        return state._tensor if isinstance(state, Variable) else state.held
+
+    def enter(self, held: Tensor, name: str, record: tape.Node | None = None) -> Tensor:
+        """An input for state that holds this Tensor where the trace begins."""
+        return self.input(held, name, record=record)
 
     # What makes it a device
 
@@ -160,6 +180,13 @@ class Trace(Device):
             )
         return wrap(type(x), self.constant(x), self, x._record)
 
+    def brought(self, operand: Any) -> Any:
+        """An operand of an operation, on this device if it is a Tensor."""
+        if not isinstance(operand, (Operators, list, tuple)):
+            return operand
+        found = tensors.unwrap(operand)
+        return self.lift(found) if isinstance(found, Tensor) else operand
+
     def wrap(self, value: Any) -> Traced:
         return value
 
@@ -181,14 +208,167 @@ class Trace(Device):
     def describe(self, array: Array) -> str:
         return ", traced"
 
-    def graph(self, outputs: Sequence[Atom]) -> Graph:
-        """What was traced, up to these outputs. Nothing can be traced any more."""
+    def graph(self, outputs: Sequence[Atom], inputs: Sequence[Value] | None = None) -> Graph:
+        """What was traced, up to these outputs; its inputs in this order. Nothing can be traced any
+        more."""
         self.ended = True
         used = {x for made in self.equations for x in made.values}.union(
             [x for x in outputs if isinstance(x, Value)]
         )
         constants = {value: x for value, x in self.constants.items() if value in used}
-        return Graph(tuple(self.inputs), tuple(self.equations), tuple(outputs), constants)
+        inputs = self.inputs if inputs is None else inputs
+        return Graph(tuple(inputs), tuple(self.equations), tuple(outputs), constants)
+
+
+State: TypeAlias = Any
+"""What a program reads and writes besides its arguments and results: a Variable, a Leaf (for its
+`.grad`), or the random generator."""
+
+
+class Nested(Trace):
+    """The trace of a function inside of a program: the body of a loop, or a branch.
+
+    What the function uses from outside, values of the trace around it as well as state, is an
+    input; `captured` has, for each, what it is there. Tensors that nobody follows and that are of
+    no trace are constants, as in every trace.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.around = traces.current()
+        super().__init__(device.base if self.around is None else self.around.base)
+        self.captured: dict[Value, Tensor] = {}
+        self._inside: dict[tuple[int, tape.Node | None], Tensor] = {}
+        self._outer = random.default_generator()
+        self._left: random.Key | Tensor | None = None
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """What a function returns, traced."""
+        generator = random.Traced(self.read_key)
+        with traces.making(self), tape.apart(), generator.default():
+            result = function()
+        self._left = generator.left
+        return result
+
+    def row(self, xs: Tensor, name: str, weak: type | None = None) -> Tensor:
+        """An input that stands for one of the `xs` along their first axis."""
+        value = self.fresh(xs.shape[1:], xs.dtype, name)
+        self.inputs.append(value)
+        return wrap(type(xs), Traced(self, value, weak), self, None)
+
+    def value(self, x: Tensor, dtype: DType | None = None) -> Value:
+        """A Tensor as a value of this trace, in this dtype."""
+        found = self.lift(x)
+        if dtype is not None and found.dtype != dtype:
+            with tape.apart():
+                found = ops.astype(found, dtype)
+        held: Traced = found._data
+        return held.value
+
+    def lift(self, x: Tensor) -> Tensor:
+        if x._device is self:
+            return x
+        if not x._device.level and x._record is None:
+            return super().lift(x)
+        key = (id(x._data), x._record)
+        if key not in self._inside:
+            data = innermost(x)
+            traced = isinstance(data, Traced)
+            name, weak = (data.value.name, data.weak) if traced else ("c", None)
+            self._inside[key] = self.input(x, name, weak, x._record)
+            self.captured[self.inputs[-1]] = x
+        return self._inside[key]
+
+    def outside(self, state: Variable | tape.Leaf) -> Tensor | None:
+        if self.around is None:
+            return super().outside(state)
+        if isinstance(state, Variable):
+            return self.around.read_variable(state)
+        return self.around.read_grad(state)
+
+    def enter(self, held: Tensor, name: str, record: tape.Node | None = None) -> Tensor:
+        made = super().enter(held, name, record)
+        self.captured[self.inputs[-1]] = held
+        return made
+
+    def read_key(self) -> Tensor:
+        self.key = self.enter(random.key_data(self._outer.state()), "key")
+        return self.key
+
+    # State that it writes
+
+    def changed(self) -> list[State]:
+        """The state that the function wrote, in the order in which it was met."""
+        found: list[State] = [met for met in self.state if met in self.written]
+        return found if self._left is None else [*found, self._outer]
+
+    def before(self, state: State) -> Value | None:
+        """The input that state begins as; None for a `.grad` that is None."""
+        if state is self._outer:
+            return (self.read_key() if self.key is None else self.key)._data.value
+        if isinstance(state, Variable):
+            self.read_variable(state)
+        else:
+            self.read_grad(state)
+        return self.state[state]
+
+    def after(self, state: State) -> Value | None:
+        """The value that state has at the end; None for a `.grad` that is None."""
+        if isinstance(state, Variable):
+            return self.value(self.read_variable(state))
+        if isinstance(state, tape.Leaf):
+            gradient = self.read_grad(state)
+            return None if gradient is None else self.value(gradient)
+        if self._left is None:
+            return self.before(state)
+        return self.value(random.key_data(self._left))
+
+    def write(self, state: State, found: Tensor | None) -> None:
+        """Have state outside hold what the program made of it."""
+        batch = None if found is None else found._device
+        if state is self._outer:
+            assert found is not None
+            if isinstance(batch, batching.Batch):
+                found = ops.getitem(batch.leave(found), 0)  # it is the same for all
+            key: Any = found  # in a trace, Tensors are keys
+            self._outer.seed(key)
+            return
+        if isinstance(batch, batching.Batch):
+            raise TracingError(
+                f"at {place()}: state was assigned in a loop or branch inside vmap, where values "
+                "differ from example to example, and it holds one value: carry it along or return "
+                "it, and assign outside"
+            )
+        assert self.around is not None  # graphs that are run again have no state
+        if isinstance(state, tape.Leaf):
+            self.around.write_grad(state, found)
+        else:
+            assert found is not None
+            self.around.write_variable(state, found._data)
+
+
+def innermost(x: Tensor) -> Array:
+    """The array of a Tensor; where it is the same for all examples of a batch, the one beneath."""
+    data = x._data
+    while isinstance(data, batching.Batched) and not data.mapped:
+        data = data.tensor._data
+    return data
+
+
+class Assigned(Op):
+    """What a Variable holds after an assignment: the first operand. Tapes do not follow assignments
+    and take whatever is read for the Variable itself, so the gradient is that of the second, which
+    it held before."""
+
+    gradients = (None, lambda g, out, new, before: g)
+
+    def forward(self, xp: Any, new: Array, before: Array) -> Array:
+        return new
+
+    def infer(self, new: Aval, before: Aval) -> Aval:
+        return new
+
+
+assigned = Assigned()
 
 
 class _Kernels(backends.Kernels):
@@ -203,12 +383,14 @@ class _Kernels(backends.Kernels):
             trace = traced[0].device
             if trace.ended:
                 raise TracingError(_ended(traced[0]))
+            traces.check(trace)
             inputs = tuple([a.value if a.__class__ is Traced else a for a in arrays])
             avals = [x.aval if isinstance(x, Value) else x for x in inputs]
             found = op.infer(*avals, **params)
             several = not isinstance(found, Aval)
             outputs = tuple([trace.fresh(*aval) for aval in (found if several else (found,))])
-            trace.equations.append(Equation(op, inputs, params, outputs, place()))
+            made = Equation(op, inputs, params, outputs, place(), not tape.is_paused())
+            trace.equations.append(made)
             if several:
                 return tuple([Traced(trace, value) for value in outputs])
             weak = None
@@ -236,15 +418,25 @@ def _is_weak(array: Any) -> bool:
 
 
 def place() -> Place:
-    """The user's line that is being run."""
+    """The user's line that is being run; in a backward pass that of the operation it is at."""
     frame = sys._getframe(1)
     while tape.in_library[frame.f_code.co_filename] and frame.f_back is not None:
+        if frame.f_code is _WALK and (made := frame.f_locals.get("made")) is not None:
+            return Place(made.code, made.instruction, True)
         frame = frame.f_back
     return Place(frame.f_code, frame.f_lasti)
 
 
+_WALK = tape.walk_back.__code__
+
+
 def _ended(array: Traced) -> str:
     return (
-        f"at {place()}: a Tensor of a jitted function, {array.value.aval}, is used after the "
-        "function was traced, when it stands for nothing: return it from the function instead"
+        f"at {place()}: a Tensor of a jitted function, or of a loop's body or a branch in one, "
+        f"{array.value.aval}, is used after that was traced, when it stands for nothing: return it "
+        "from the function instead"
     )
+
+
+# These modules need this one, or what needs it, when they are imported.
+from . import batching, ops, random  # noqa: E402

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import batching, dtypes, ops, tape, tensors, tree
-from .errors import ArgumentError, GradientError, ShapeError
-from .op import Aval, Op, picked
+from . import batching, dtypes, ops, tape, tensors, tracing, tree
+from .errors import ArgumentError, GradientError, ShapeError, TracingError
+from .graph import Graph
+from .op import Aval, Op, apply, picked
 from .tensors import Operators, Tensor
 
 Argnums = int | Sequence[int]
@@ -385,6 +386,8 @@ def _attach(
     """The outputs as Tensors that come from the inputs by one operation with this gradient."""
     op = _Custom(name, gradient)
     batch = max([x._device for x in (*inputs, *outputs)], key=lambda device: device.level)
+    if isinstance(batch, tracing.Trace):
+        return _attach_traced(op, inputs, outputs)
     if isinstance(batch, batching.Batch):
         # Tapes outside of vmap record what is underneath: there it is one operation too.
         inputs, outputs = [batch.lift(x) for x in inputs], [batch.lift(y) for y in outputs]
@@ -400,6 +403,84 @@ def _attach(
         every = _attach(name, beneath, held, [batch.leave(y) for y in outputs])
         outputs = [batch.enter(y, True) for y in every]
     return op.record(inputs, outputs)
+
+
+def _attach_traced(
+    op: _Custom, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The same in a program, which keeps the gradient as a graph: it may be differentiated when
+    the values that the user's function holds on to are gone."""
+    body = tracing.Nested(outputs[0]._device)
+    cotangents = [body.input(y, "cotangent") for y in outputs]
+    problem: Exception | None = None
+    found: list[Tensor | None] = []
+    try:
+        found = body.run(lambda: op.pulled(cotangents, inputs))
+        if body.changed():
+            raise TracingError(f"{op.name}: in a jitted function a gradient assigns no state")
+    except Exception as error:  # which is for whoever asks for the gradient
+        problem = error
+    values = [None if g is None else body.value(g) for g in found]
+    graph = body.graph(
+        [value for value in values if value is not None],
+        [*body.captured, *[body.value(g) for g in cotangents]],
+    )
+    attached: tuple[Tensor, ...] = apply(
+        custom,
+        *outputs,
+        *inputs,
+        *body.captured.values(),
+        gradient=graph,
+        outputs=len(outputs),
+        connected=tuple([value is not None for value in values]),
+        problem=problem,
+    )
+    return attached
+
+
+class Custom(Op):
+    """Its first operands, as many as there are `outputs`, with a `gradient` of the user's: a graph
+    of the last operands and the cotangents. It gives the cotangents of the operands in between, of
+    those that are `connected`."""
+
+    def operand_dtypes(
+        self, given: Sequence[dtypes.DType | type], kind: type[Tensor]
+    ) -> Sequence[dtypes.DType | None]:
+        return [dtypes.as_dtype(dtype) for dtype in given]
+
+    def forward(
+        self,
+        xp: Any,
+        *arrays: Any,
+        gradient: Graph,
+        outputs: int,
+        connected: tuple[bool, ...],
+        problem: Exception | None,
+    ) -> Any:
+        return arrays[:outputs]
+
+    def infer(
+        self,
+        *avals: Aval,
+        gradient: Graph,
+        outputs: int,
+        connected: tuple[bool, ...],
+        problem: Exception | None,
+    ) -> tuple[Aval, ...]:
+        return avals[:outputs]
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> list[Tensor | None]:
+        if params["problem"] is not None:
+            raise params["problem"]
+        count, connected = params["outputs"], params["connected"]
+        found = iter(params["gradient"].run(*inputs[count + len(connected) :], *cotangent))
+        between = [next(found) if there else None for there in connected]
+        return [*[None] * count, *between, *[None] * (len(inputs) - count - len(between))]
+
+
+custom = Custom()
 
 
 class _Custom(Op):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ class Matmul(Op):
     Tensor([3., 7.], dtype=float32)
     """
 
+    linear = (0, 1)
     gradients = (
         lambda g, out, x, y: _of_left(g, x, y),
         lambda g, out, x, y: _of_right(g, x, y),
@@ -86,6 +87,11 @@ class Matmul(Op):
 
     def __call__(self, x: TensorLike, y: TensorLike, /) -> Tensor:
         return binary(self, x, y)
+
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        return 2 * math.prod(outputs[0].shape) * inputs[0].shape[-1]
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
         product, wide = xp.matmul, dtypes.float32

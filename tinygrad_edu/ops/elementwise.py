@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors, tree
+from .. import dtypes, tensors, traces, tree
 from ..backends import Array, Device
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
@@ -24,6 +23,7 @@ from ..op import (
     Op,
     Unary,
     apply,
+    binary,
     booleans,
     broadcast_shapes,
     example,
@@ -34,6 +34,7 @@ from ..op import (
 from ..tape import record
 from ..tensors import Tensor, TensorLike, wrap
 from .blocks import at_most, in_blocks
+from .kernels import onto
 from .logic import equal, greater_equal, isfinite, isnan, less, less_equal, logical_and, logical_or
 
 __all__ = [
@@ -148,6 +149,7 @@ subtract = Subtract()
 class Multiply(Binary):
     """x * y."""
 
+    linear = (0, 1)
     ufunc = "multiply"
     c = "({0} * {1})"
     gradients = (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
@@ -160,6 +162,7 @@ multiply = Multiply()
 class Divide(Binary):
     """x / y. Integers become float32. By 0 it is infinite or NaN, and so is the gradient."""
 
+    linear = (0,)
     ufunc = "true_divide"
     c = "({0} / {1})"
     result = "float"
@@ -203,6 +206,7 @@ class ZeroSafeDivide(Binary):
     """x / y, but 0 where x is 0, even 0 / 0. Where a gradient is infinitely steep, this is what its
     rule divides by: no cotangent, no gradient, and yet linear in the cotangent x."""
 
+    linear = (0,)
     c = "({0} == 0 ? 0 : {0} / {1})"
     result = "float"
     gradients = (
@@ -403,6 +407,7 @@ fmod = Fmod()
 class Negative(Unary):
     """-x."""
 
+    linear = (0,)
     ufunc = "negative"
     c = "(-{0})"
     accepts = "iuf"
@@ -801,21 +806,35 @@ class Sigmoid(Unary):
 
     c = "(1 / (1 + exp(-{0})))"
     result = "float"
-    gradients = (lambda g, out, x: g * (out * (1.0 - out)),)
+    gradients = (lambda g, out, x: binary(sigmoid_slope, g, out),)
     references = {"tensorflow": "math.sigmoid", "torch": "sigmoid", "jax": "nn.sigmoid"}
 
     def forward(self, xp: Any, x: Array) -> Array:
         if dtypes.is_half(x.dtype):
             return self.forward(xp, x.astype(dtypes.float32)).astype(x.dtype)
-        power = xp.exp(at_most(xp, x, 40.0))  # from 37 on the sigmoid is 1, also in float64
+        # From 37 on the sigmoid is 1, also in float64.
+        power = onto(xp.exp, at_most(xp, x, 40.0))
         return power / (power + 1)
-
-    def kernel(self, xp: Any) -> Callable[..., Any]:
-        compute = partial(self.forward, xp)
-        return in_blocks(compute) if xp is np else compute
 
 
 sigmoid = Sigmoid()
+
+
+class SigmoidSlope(Binary):
+    """A cotangent g of s = sigmoid(x) as that of x: g * s * (1 - s)."""
+
+    linear = (0,)
+    c = "({0} * {1} * (1 - {1}))"
+    gradients = (
+        lambda h, out, g, s: binary(sigmoid_slope, h, s),
+        lambda h, out, g, s: h * g * (1.0 - 2.0 * s),
+    )
+
+    def forward(self, xp: Any, g: Array, s: Array) -> Array:
+        return (1 - s) * s * g
+
+
+sigmoid_slope = SigmoidSlope()
 
 
 # Trigonometric and hyperbolic functions
@@ -958,11 +977,28 @@ class Tanh(Unary):
     ufunc = "tanh"
     c = "tanh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g * (1.0 - out * out),)
+    gradients = (lambda g, out, x: binary(tanh_slope, g, out),)
     references = named_alike("tanh")
 
 
 tanh = Tanh()
+
+
+class TanhSlope(Binary):
+    """A cotangent g of y = tanh(x) as that of x: g * (1 - y * y)."""
+
+    linear = (0,)
+    c = "({0} * (1 - {1} * {1}))"
+    gradients = (
+        lambda h, out, g, y: binary(tanh_slope, h, y),
+        lambda h, out, g, y: h * g * y * -2.0,
+    )
+
+    def forward(self, xp: Any, g: Array, y: Array) -> Array:
+        return (1 - xp.square(y)) * g
+
+
+tanh_slope = TanhSlope()
 
 
 class Asinh(Unary):
@@ -1044,6 +1080,8 @@ def _of_three(op: Op, x: Any, y: Any, z: Any) -> Tensor:
         return apply(op, x, y, z)
     try:
         data = device.kernels[op](*arrays)
+    except traces.Elsewhere as inside:
+        return apply(op, *inside.brought((x, y, z)))
     except Exception as error:
         raise op.explain(error, (x, y, z), {}) from None
     node = None

@@ -265,6 +265,7 @@ class Getitem(Indexed):
     `missing` is what stands for elements beyond the end, where they are no error.
     """
 
+    moves = True
     examples = (
         example((3,), index=1),
         example((3, 4), index=(-1, slice(1, 3))),
@@ -358,6 +359,7 @@ class GetitemTranspose(Indexed):
     """Zeros of a shape, to which values are added in the part that an index names; a place that
     comes twice gets both. The transpose of `getitem`, whose gradient it is."""
 
+    linear = (0,)
     examples = (
         example((3,), index=(slice(None, None, -2),), shape=(5,)),
         example((), index=(1,), shape=(3,)),
@@ -532,7 +534,9 @@ def _accumulate(ufunc: np.ufunc, out: np.ndarray, place: tuple[Any, ...], values
     shape, row = out.shape[:used], math.prod(out.shape[used:])
     starts = np.arange(math.prod(shape)).reshape(shape)[tuple(parts)]
     into = out.reshape(-1)
-    values = np.broadcast_to(values, (*starts.shape, *out.shape[used:]))
+    part = (*starts.shape, *out.shape[used:])
+    if values.shape != part:
+        values = np.broadcast_to(values, part)
     values = np.ascontiguousarray(values).reshape(-1)
     pair = _PAIRS.get(out.dtype)
     if ufunc is np.add and row % 2 == 0 and pair is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,15 +37,42 @@ def total(xp: Any, x: Array, axis: tuple[int, ...]) -> Array:
     return xp.sum(x, axis=axis, keepdims=True)
 
 
+def dots(xp: Any, x: Array, y: Array, axis: tuple[int, ...]) -> Array:
+    """The sum of x * y along axes, which stay in place."""
+    if xp is np and axis == (x.ndim - 1,):
+        return np.vecdot(x, y)[..., None]  # by BLAS, with no product in memory
+    return total(xp, x * y, axis)
+
+
 def in_float32(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
     """A kernel that computes halves in float32."""
     wide = dtypes.float32
 
-    def compute(x: Array, *others: Array, **params: Any) -> Array:
+    def compute(x: Array, *others: Array, **params: Any) -> Any:
         dtype = x.dtype
         if dtype.itemsize > 2:
             return forward(xp, x, *others, **params)
         others = tuple([y.astype(wide) if hasattr(y, "astype") else y for y in others])
-        return forward(xp, x.astype(wide), *others, **params).astype(dtype)
+        found = forward(xp, x.astype(wide), *others, **params)
+        if isinstance(found, tuple):
+            return tuple([each.astype(dtype) for each in found])
+        return found.astype(dtype)
 
     return compute
+
+
+def constants(xp: Any, x: Array, *values: float) -> tuple[Any, ...]:
+    """Numbers for the steps of a kernel with x. As arrays without axes NumPy takes them in half the
+    time."""
+    return _arrays(x.dtype, values) if xp is np else values
+
+
+@functools.lru_cache
+def _arrays(dtype: np.dtype[Any], values: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    return tuple([np.array(value, dtype) for value in values])
+
+
+def alone(y: Any) -> float:
+    """The number that y is, or holds if it is an array without axes; of any other array NaN, for
+    which no comparison holds."""
+    return math.nan if getattr(y, "ndim", 0) else float(y)

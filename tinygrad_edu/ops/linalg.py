@@ -15,8 +15,9 @@ algorithmic differentiation, 2008; I. Murray, Differentiation of the Cholesky de
 from __future__ import annotations
 
 import builtins
+import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -89,6 +90,12 @@ class OfMatrices(Op, abstract=True):
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
         common = promoted(given, kind)
         return [common if dtypes.is_float(common) else dtypes.float32] * len(given)
+
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        # The order of a factorization's, as of a product's.
+        return math.prod(inputs[0].shape) * inputs[0].shape[-1]
 
     def check(self, *avals: Any) -> Aval:
         """The first of these, if all of them are matrices that this operation takes."""

@@ -84,6 +84,8 @@ class Reshape(Op):
     `copy` is there for the array API's sake: Tensors never change, so nobody can tell.
     """
 
+    moves = True
+    linear = (0,)
     gradients = (lambda g, out, x, shape: reshape(g, x.shape),)
     references = {"tensorflow": "reshape", "torch": "reshape", "jax": "numpy.reshape"}
     examples = (
@@ -131,6 +133,8 @@ reshape = Reshape()
 class PermuteDims(Op):
     """The axes in another order: axis i of the result is axis axes[i] of x."""
 
+    moves = True
+    linear = (0,)
     gradients = (lambda g, out, x, axes: permute_dims(g, _inverse(axes)),)
     references = {
         "tensorflow": lambda tf, x, axes: tf.transpose(x, axes),
@@ -179,6 +183,8 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
 class BroadcastTo(Op):
     """x repeated along new axes in front, and along those of size 1, up to a shape."""
 
+    moves = True
+    linear = (0,)
     gradients = (lambda g, out, x, shape: sum_to(g, x.shape),)
     references = {
         "tensorflow": "broadcast_to",
@@ -224,6 +230,7 @@ broadcast_to = BroadcastTo()
 class Concat(Op):
     """Arrays one after another along an axis."""
 
+    moves = True
     axes = ("axis",)
 
     references = {
@@ -271,7 +278,8 @@ class Concat(Op):
         found, start = [], 0
         for wanted, x in zip(needed, inputs, strict=True):
             stop = start + x.shape[axis]
-            found.append(cotangent[(*before, slice(start, stop))] if wanted else None)
+            part = {"index": (*before, slice(start, stop))}
+            found.append(unary(indexing.getitem, cotangent, part) if wanted else None)
             start = stop
         return found
 
@@ -285,6 +293,7 @@ class SplitAt(Op):
     One operation for all parts, so that their cotangents are put together in one go.
     """
 
+    moves = True
     axes = ("axis",)
 
     examples = (
@@ -336,6 +345,7 @@ def _sizes(size: int, places: Sequence[int]) -> list[int]:
 class PadConstant(Op):
     """x with `widths` of a number before and behind each axis: `pad` is made of it."""
 
+    moves = True
     gradients = (
         lambda g, out, x, widths, value: g[
             tuple([slice(a, a + size) for (a, _), size in zip(widths, x.shape, strict=True)])

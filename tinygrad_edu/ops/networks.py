@@ -13,13 +13,13 @@ import numpy as np
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Axis, Op, Shape, example, normalize_axes, unary
+from ..op import Aval, Axis, Op, Shape, apply, example, normalize_axes, unary
 from ..tensors import Tensor, TensorLike
 from .contraction import matmul
 from .creation import arange
 from .elementwise import exp, where
 from .indexing import getitem
-from .kernels import in_float32, onto, top, total
+from .kernels import dots, in_float32, onto, top, total
 from .logic import logical_and
 from .movement import expand_dims, permute_dims
 from .reduction import as_float, sum
@@ -68,7 +68,7 @@ class Softmax(_Scaled):
     Tensor([0.5, 0.5], dtype=float32)
     """
 
-    gradients = (lambda g, out, x, axis: out * (g - sum(g * out, axis=axis, keepdims=True)),)
+    gradients = (lambda g, out, x, axis: apply(softmax_slope, g, out, axis=axis),)
     references = {"tensorflow": "nn.softmax", "torch": "softmax", "jax": "nn.softmax"}
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...]) -> Array:
@@ -80,6 +80,39 @@ class Softmax(_Scaled):
 softmax = Softmax()
 
 
+class _Slope(Op, abstract=True):
+    """Base of what takes a cotangent and an output of softmax, or of its logarithm."""
+
+    linear = (0,)
+    axes = ("axis",)
+
+    def infer(self, g: Aval, out: Aval, *, axis: tuple[int, ...]) -> Aval:
+        return g
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return in_float32(xp, self.forward)
+
+
+class SoftmaxSlope(_Slope):
+    """A cotangent g of p = softmax(x) as that of x: p * (g - sum(g * p))."""
+
+    gradients = (
+        lambda h, out, g, p, axis: apply(softmax_slope, h, p, axis=axis),
+        lambda h, out, g, p, axis: (
+            h * (g - sum(g * p, axis=axis, keepdims=True))
+            - g * sum(h * p, axis=axis, keepdims=True)
+        ),
+    )
+
+    def forward(self, xp: Any, g: Array, p: Array, *, axis: tuple[int, ...]) -> Array:
+        found = g - dots(xp, g, p, axis)
+        found *= p
+        return found
+
+
+softmax_slope = SoftmaxSlope()
+
+
 class LogSoftmax(_Scaled):
     """The logarithm of `softmax`, accurate where that is close to 0.
 
@@ -87,7 +120,7 @@ class LogSoftmax(_Scaled):
     Tensor([   0., -200.], dtype=float32)
     """
 
-    gradients = (lambda g, out, x, axis: g - exp(out) * sum(g, axis=axis, keepdims=True),)
+    gradients = (lambda g, out, x, axis: apply(log_softmax_slope, g, out, axis=axis),)
     references = {"tensorflow": "nn.log_softmax", "torch": "log_softmax", "jax": "nn.log_softmax"}
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...]) -> Array:
@@ -97,6 +130,24 @@ class LogSoftmax(_Scaled):
 
 
 log_softmax = LogSoftmax()
+
+
+class LogSoftmaxSlope(_Slope):
+    """A cotangent g of y = log_softmax(x) as that of x: g - exp(y) * sum(g)."""
+
+    gradients = (
+        lambda h, out, g, y, axis: h - sum(h * exp(y), axis=axis, keepdims=True),
+        lambda h, out, g, y, axis: h * exp(y) * -sum(g, axis=axis, keepdims=True),
+    )
+
+    def forward(self, xp: Any, g: Array, y: Array, *, axis: tuple[int, ...]) -> Array:
+        found = xp.exp(y)
+        found *= -total(xp, g, axis)
+        found += g
+        return found
+
+
+log_softmax_slope = LogSoftmaxSlope()
 
 
 def dropout(x: TensorLike, /, rate: float, *, key: Any = None) -> Tensor:

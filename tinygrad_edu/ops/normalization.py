@@ -3,18 +3,19 @@ scaled and moved by parameters that are learned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, tape
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
 from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary, whole
 from ..tensors import Tensor, TensorLike, as_tensor
-from .elementwise import astype, sqrt, square, stop_gradient
-from .kernels import in_float32, total
+from . import movement
+from .elementwise import astype, identity, sqrt, square, stop_gradient
+from .kernels import dots, in_float32, total
 from .movement import reshape
 from .reduction import as_float, kept_shape, mean, var
 
@@ -29,21 +30,22 @@ __all__ = [
 ]
 
 
-def _centered(xp: Any, x: Array, axis: tuple[int, ...], count: float) -> Array:
-    """x less its mean along axes."""
-    return x - total(xp, x, axis) / count
+def _average(xp: Any, x: Array, axis: tuple[int, ...], count: float) -> Array:
+    """The mean along axes, which stay in place."""
+    if xp is np and axis == (x.ndim - 1,) and x.size > _LARGE:
+        found = (x @ np.ones(x.shape[-1], x.dtype))[..., None]  # by BLAS, three times as fast
+    else:
+        found = total(xp, x, axis)
+    found /= count
+    return found
 
 
 def _spread(xp: Any, x: Array, axis: tuple[int, ...], count: float, epsilon: float) -> Array:
     """The square root of the mean square along axes, and epsilon."""
-    return xp.sqrt(_dots(xp, x, x, axis) / count + epsilon)
+    return xp.sqrt(dots(xp, x, x, axis) / count + epsilon)
 
 
-def _dots(xp: Any, x: Array, y: Array, axis: tuple[int, ...]) -> Array:
-    """The sum of x * y along axes, which stay in place."""
-    if xp is np and axis == (x.ndim - 1,):
-        return np.vecdot(x, y)[..., None]  # by BLAS, with no product in memory
-    return total(xp, x * y, axis)
+_LARGE = 10_000  # elements
 
 
 def _count(x: Array, axis: tuple[int, ...]) -> float:
@@ -57,10 +59,12 @@ def _count(x: Array, axis: tuple[int, ...]) -> float:
 class _Normalization(Op, abstract=True):
     """Base of what takes x and the axes to normalize along, and keeps its shape."""
 
+    axes: ClassVar[tuple[str, ...]] = ("axis",)
+
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
         return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
 
-    def infer(self, *avals: Aval, axis: tuple[int, ...], epsilon: float) -> Aval:
+    def infer(self, *avals: Aval, axis: tuple[int, ...], epsilon: float) -> Any:
         x = avals[0]
         return Aval(x.shape, x.dtype if dtypes.is_float(x.dtype) else dtypes.float32)
 
@@ -72,14 +76,12 @@ class Standardize(_Normalization):
     """(x - mean) / sqrt(variance + epsilon), along axes."""
 
     gradients = (
-        lambda g, out, x, axis, epsilon: apply(
-            standardize_slope, g, x, out, axis=axis, epsilon=epsilon
-        ),
+        lambda g, out, x, axis, epsilon: apply(standardize_slope, g, x, axis=axis, epsilon=epsilon),
     )
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
         count = _count(x, axis)
-        found = _centered(xp, x, axis, count)
+        found = x - _average(xp, x, axis, count)
         found /= _spread(xp, found, axis, count, epsilon)
         return found
 
@@ -89,29 +91,30 @@ class StandardizeSlope(_Normalization):
     sqrt(variance + epsilon): (g - mean(g) - z mean(g z)) / s.
 
     This is J g with a symmetric matrix J, so J h is the cotangent of g, when h is that of the
-    result. All that depends on x, z too, is in the gradient of x. Where S / s stands for h . J g,
-    that is J (dS / dz) / s - S / s**2 ds/dx, and ds/dx = z / n.
+    result. Where S / s stands for h . J g, the cotangent of x is J (dS / dz) / s - S / s**2 ds/dx,
+    and ds/dx = z / n.
     """
 
+    linear = (0,)
     gradients = (
-        lambda h, out, g, x, z, axis, epsilon: apply(
-            standardize_slope, h, x, z, axis=axis, epsilon=epsilon
+        lambda h, out, g, x, axis, epsilon: apply(
+            standardize_slope, h, x, axis=axis, epsilon=epsilon
         ),
-        lambda h, out, g, x, z, axis, epsilon: _bend(
-            standardize_slope, True, h, g, x, z, axis, epsilon
+        lambda h, out, g, x, axis, epsilon: _bend(
+            standardize_slope, standardize, True, h, g, x, axis, epsilon
         ),
-        None,
     )
 
     def forward(
-        self, xp: Any, g: Array, x: Array, z: Array, *, axis: tuple[int, ...], epsilon: float
+        self, xp: Any, g: Array, x: Array, *, axis: tuple[int, ...], epsilon: float
     ) -> Array:
         count = _count(x, axis)
-        spread = _spread(xp, _centered(xp, x, axis, count), axis, count, epsilon)
-        found = z * (_dots(xp, g, z, axis) / -count)
+        found = x - _average(xp, x, axis, count)
+        variance = dots(xp, found, found, axis) / count + epsilon
+        found *= dots(xp, g, found, axis) / (variance * -count)
         found += g
-        found -= total(xp, g, axis) / count
-        found /= spread
+        found -= _average(xp, g, axis, count)
+        found /= xp.sqrt(variance)
         return found
 
 
@@ -120,7 +123,7 @@ class RootMeanSquare(_Normalization):
 
     gradients = (
         lambda g, out, x, axis, epsilon: apply(
-            root_mean_square_slope, g, x, out, axis=axis, epsilon=epsilon
+            root_mean_square_slope, g, x, axis=axis, epsilon=epsilon
         ),
     )
 
@@ -131,26 +134,112 @@ class RootMeanSquare(_Normalization):
 class RootMeanSquareSlope(_Normalization):
     """As StandardizeSlope, without the means: (g - z mean(g z)) / s."""
 
+    linear = (0,)
     gradients = (
-        lambda h, out, g, x, z, axis, epsilon: apply(
-            root_mean_square_slope, h, x, z, axis=axis, epsilon=epsilon
+        lambda h, out, g, x, axis, epsilon: apply(
+            root_mean_square_slope, h, x, axis=axis, epsilon=epsilon
         ),
-        lambda h, out, g, x, z, axis, epsilon: _bend(
-            root_mean_square_slope, False, h, g, x, z, axis, epsilon
+        lambda h, out, g, x, axis, epsilon: _bend(
+            root_mean_square_slope, root_mean_square, False, h, g, x, axis, epsilon
         ),
-        None,
     )
 
     def forward(
-        self, xp: Any, g: Array, x: Array, z: Array, *, axis: tuple[int, ...], epsilon: float
+        self, xp: Any, g: Array, x: Array, *, axis: tuple[int, ...], epsilon: float
     ) -> Array:
         count = _count(x, axis)
-        found = z * (_dots(xp, g, z, axis) / -count)
+        square = dots(xp, x, x, axis) / count + epsilon
+        found = x * (dots(xp, g, x, axis) / (square * -count))
         found += g
-        found /= _spread(xp, x, axis, count, epsilon)
+        found /= xp.sqrt(square)
         return found
 
 
+class LayerNorm(_Normalization):
+    """standardize(x) * gamma + beta, along the last axes, whose shape gamma and beta have."""
+
+    axes: ClassVar[tuple[str, ...]] = ()
+
+    def forward(
+        self,
+        xp: Any,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        *,
+        axis: tuple[int, ...],
+        epsilon: float,
+    ) -> Array:
+        found = standardize.forward(xp, x, axis=axis, epsilon=epsilon)
+        found *= gamma
+        found += beta
+        return found
+
+    def batch(
+        self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+    ) -> Any:
+        if any(mapped[1:]):
+            return super().batch(size, inputs, mapped, params)
+        return apply(self, *inputs, **{**params, "axis": tuple([a + 1 for a in params["axis"]])})
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> Sequence[Tensor | None]:
+        x, gamma, _ = inputs
+        found: Sequence[Tensor] = apply(layer_norm_slope, cotangent, x, gamma, **params)
+        return found
+
+
+class LayerNormSlope(_Normalization):
+    """The cotangents of x, gamma and beta, from that of layer_norm(x, gamma, beta); see
+    StandardizeSlope."""
+
+    linear = (0,)
+    axes: ClassVar[tuple[str, ...]] = ()
+
+    def infer(self, *avals: Aval, axis: tuple[int, ...], epsilon: float) -> Any:
+        _, x, gamma = avals
+        return x, gamma, gamma
+
+    def forward(
+        self, xp: Any, g: Array, x: Array, gamma: Array, *, axis: tuple[int, ...], epsilon: float
+    ) -> tuple[Array, ...]:
+        # As matrices of a row for each mean: products with vectors take less than half the time
+        # that sums and broadcasting do.
+        size = gamma.size
+        if not x.size:
+            return x, xp.zeros_like(gamma), xp.zeros_like(gamma)
+        count = x.size // size
+        factor = gamma.reshape(size)
+        rows, cotangent = x.reshape(count, size), g.reshape(count, size)
+        centered = rows - _average(xp, rows, (1,), size)
+        variance = dots(xp, centered, centered, (1,)) / size + epsilon
+        spread = xp.sqrt(variance)
+        product = cotangent * centered
+        of_gamma = (1 / spread).reshape(count) @ product
+        of_beta = xp.ones(count, x.dtype) @ cotangent
+        centered *= (product @ factor)[:, None] / (variance * -size)
+        centered -= (cotangent @ factor)[:, None] / size
+        centered += cotangent * factor
+        centered /= spread
+        shape = gamma.shape
+        return centered.reshape(x.shape), of_gamma.reshape(shape), of_beta.reshape(shape)
+
+    def vjp(
+        self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
+    ) -> Sequence[Tensor | None]:
+        # The same in operations that can be differentiated again.
+        with tape.GradientTape() as inner:
+            g, x, gamma = watched = [identity(y) for y in inputs]
+            inner.watch(watched)
+            of_x = apply(standardize_slope, g * gamma, x, **params)
+            of_gamma = movement.sum_to(g * unary(standardize, x, params), gamma.shape)
+            found = of_x, of_gamma, movement.sum_to(g, gamma.shape)
+        gradients: Sequence[Tensor | None] = inner.gradient(found, watched, cotangent)
+        return gradients
+
+
+_layer_norm, layer_norm_slope = LayerNorm(), LayerNormSlope()
 standardize = Standardize()
 standardize_slope = StandardizeSlope()
 root_mean_square = RootMeanSquare()
@@ -159,11 +248,11 @@ root_mean_square_slope = RootMeanSquareSlope()
 
 def _bend(
     slope: Op,
+    normalize: Op,
     centered: bool,
     h: Tensor,
     g: Tensor,
     x: Tensor,
-    z: Tensor,
     axis: tuple[int, ...],
     epsilon: float,
 ) -> Tensor:
@@ -172,13 +261,14 @@ def _bend(
     def average(y: Tensor) -> Tensor:
         return mean(y, axis=axis, keepdims=True)
 
+    z = unary(normalize, x, {"axis": axis, "epsilon": epsilon})
     spread = sqrt(average(square(x - average(x) if centered else x)) + epsilon)
     along_g, along_h = average(g * z), average(h * z)
     whole = average(h * g) - along_g * along_h
     if centered:
         whole = whole - average(h) * average(g)
     inner = (h * along_g + g * along_h) / -spread
-    return apply(slope, inner, x, z, axis=axis, epsilon=epsilon) - z * whole / square(spread)
+    return apply(slope, inner, x, axis=axis, epsilon=epsilon) - z * whole / square(spread)
 
 
 def layer_norm(
@@ -203,9 +293,14 @@ def layer_norm(
     Tensor([-2.,  4.], dtype=float64)
     """
     x = as_tensor(x)
-    axes = normalize_axes("layer_norm", axis, x._data.ndim)
-    found = unary(standardize, x, {"axis": axes, "epsilon": epsilon})
-    return _scaled("layer_norm", found, gamma, beta, axes)
+    ndim = x._data.ndim
+    axes = normalize_axes("layer_norm", axis, ndim)
+    params = {"axis": axes, "epsilon": epsilon}
+    if gamma is None or beta is None or axes != tuple(range(ndim - len(axes), ndim)):
+        return _scaled("layer_norm", unary(standardize, x, params), gamma, beta, axes)
+    scale = _of_feature("layer_norm", "scale", gamma, x, axes)
+    offset = _of_feature("layer_norm", "offset", beta, x, axes)
+    return apply(_layer_norm, x, scale, offset, **params)
 
 
 layer_normalization = layer_norm

@@ -31,6 +31,7 @@ from ..op import (
 )
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, identity, subtract, where
+from .kernels import total
 from .logic import isnan, logical_not, not_equal
 from .movement import concat, moveaxis, reshape
 
@@ -73,7 +74,8 @@ def _beside(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """A reduced value in a shape that broadcasts over the elements that went into it."""
     if axis == tuple(range(len(axis))):  # leading axes come back by broadcasting alone
         return reduced
-    return reshape(reduced, kept_shape(x._data.shape, axis))
+    kept = kept_shape(x._data.shape, axis)
+    return reduced if reduced._data.shape == kept else unary(reshape, reduced, {"shape": kept})
 
 
 class Reduction(Op, abstract=True):
@@ -194,6 +196,7 @@ def _names(name: str, tensorflow: str, torch: str = "") -> dict[str, Any]:
 class Sum(_Accumulation):
     """The sum along axes. Integers narrower than 32 bits become 32-bit ones."""
 
+    linear = (0,)
     function, ufunc = "sum", "add"
     gradients = (lambda g, out, x, axis, keepdims: _beside(g, x, axis),)
     references = _names("sum", "reduce_sum")
@@ -209,6 +212,7 @@ class Mean(_Accumulation):
     Tensor([2., 3.], dtype=float64)
     """
 
+    linear = (0,)
     function, ufunc = "sum", "add"
     gradients = (
         lambda g, out, x, axis, keepdims: _beside(g / _count(x._data, out._data), x, axis),
@@ -384,7 +388,7 @@ class Shares(Op):
     def forward(self, xp: Any, x: Array, extreme: Array, *, axis: tuple[int, ...]) -> Array:
         wide = dtypes.float32 if x.dtype.itemsize == 2 else x.dtype
         chosen = xp.asarray(x == extreme).astype(wide)
-        count = xp.sum(chosen, axis=axis, keepdims=True)
+        count = total(xp, chosen, axis)
         if xp is np and (count == 1).all():
             return chosen.astype(x.dtype, copy=False)
         return (chosen / count).astype(x.dtype)
@@ -653,6 +657,7 @@ class Deviations(Op):
     Taking off the mean is its own transpose, so the gradient of x is made in the same way.
     """
 
+    linear = (0, 1)
     axes = ("axis",)
     gradients = (
         lambda g, out, x, scale, axis: apply(_deviations, g, scale, axis=axis),

@@ -229,6 +229,7 @@ _take = Take()
 class Put(Op):
     """The transpose of `Take`: rows of zeros to which the elements are added at their places."""
 
+    linear = (0,)
     axes = ("axis",)
     gradients = (
         lambda g, out, x, places, size, axis, distinct: take_places(g, places, axis, distinct),

@@ -15,7 +15,7 @@ import importlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Literal
@@ -99,6 +99,11 @@ class _Convolution(Op, abstract=True):
         raise NotImplementedError  # each of the three states its own
 
 
+def _flops(y: Aval, kernel: Aval) -> int:
+    """A product and a sum for each result of a convolution and each number that it is made of."""
+    return 2 * math.prod(y.shape) * math.prod(kernel.shape[:-1])
+
+
 class Conv(_Convolution):
     """Each output is the sum, over a window, of the inputs under it times the kernel.
 
@@ -119,6 +124,7 @@ class Conv(_Convolution):
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
     """
 
+    linear = (0, 1)
     arity = 2
     gradients = (
         lambda g, out, x, kernel, **geometry: apply(conv_transpose, g, kernel, **geometry),
@@ -150,6 +156,11 @@ class Conv(_Convolution):
         groups: int = 1,
     ) -> Tensor:
         return _conv("conv", inputs, kernel, strides, padding, data_format, dilation_rate, groups)
+
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        return _flops(outputs[0], inputs[1])
 
     def shape(
         self, x: Shape, kernel: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
@@ -215,6 +226,7 @@ class ConvTranspose(_Convolution):
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
     """
 
+    linear = (0, 1)
     arity = 2
     gradients = (
         lambda t, out, g, kernel, **geometry: apply(conv, t, kernel, **geometry),
@@ -264,6 +276,11 @@ class ConvTranspose(_Convolution):
         )
         self.shape(x.shape, kernel.shape, **geometry)
         return _channels_back(apply(self, x, kernel, **geometry), first)
+
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        return _flops(inputs[0], inputs[1])
 
     def shape(
         self, g: Shape, kernel: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
@@ -339,6 +356,7 @@ class ConvKernel(_Convolution):
             [[6.]]], dtype=float32)
     """
 
+    linear = (0, 1)
     arity = 2
     gradients = (
         lambda t, out, x, g, **geometry: apply(conv_transpose, g, t, **geometry),
@@ -390,6 +408,11 @@ class ConvKernel(_Convolution):
                 f"not {g.shape} (channels last)"
             )
         return apply(self, x, g, **geometry)
+
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        return _flops(inputs[1], outputs[0])
 
     def shape(
         self, x: Shape, g: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
@@ -792,6 +815,7 @@ class SlidingWindows(Op):
     [[1, 2], [3, 4]]
     """
 
+    moves = True
     axes = ("axis",)
 
     gradients = (
@@ -855,6 +879,7 @@ class OverlapAdd(Op):
     Tensor([1., 5., 4.], dtype=float32)
     """
 
+    linear = (0,)
     axes = ("axis",)
 
     gradients = (lambda g, out, x, length, **slide: unary(sliding_windows, g, slide),)
@@ -997,6 +1022,7 @@ class Kept(Op):
     A float's bits times 1 are its bits, and times 0 those of 0, for infinities and NaN too.
     """
 
+    linear = (0,)
     gradients = (lambda g, out, x, mask: apply(_kept, g, mask), None)
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> Sequence[DType | None]:

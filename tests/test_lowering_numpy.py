@@ -1,0 +1,289 @@
+"""Programs for NumPy: the results of the graph, whatever shares a loop or a buffer, and whatever
+state is written where it lies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinygrad_edu as edu
+from lowering import numpy as lowering
+from tinygrad_edu import errors
+from tinygrad_edu.graph import Graph, Value
+
+from .programs import Program, real_programs, whole_programs
+
+ops = edu.ops
+
+slow = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(params=["straight", "in loops", "in loops, on threads"])
+def manner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Small arrays in loops over blocks too, as if the processor's cache held eight elements."""
+    if request.param != "straight":
+        monkeypatch.setattr(lowering, "BLOCK", 8)
+        monkeypatch.setattr(lowering, "_is_worth", lambda unit: unit.rows > 0)
+    if "threads" in request.param:
+        monkeypatch.setattr(lowering, "_MUCH", 1)
+        monkeypatch.setenv("TINYGRAD_EDU_THREADS", "3")
+    return str(request.param)
+
+
+def updates_of(graph: Graph, draw: Any) -> dict[int, int]:
+    """Some outputs that could be new state, each in the place of an input like it."""
+    found: dict[int, int] = {}
+    taken: set[Value] = set()
+    for i, new in enumerate(graph.outputs):
+        for j, old in enumerate(graph.inputs):
+            alike = isinstance(new, Value) and new.aval == old.aval and new not in graph.inputs
+            if alike and j not in found.values() and new not in taken and draw(st.booleans()):
+                found[i] = j
+                taken.add(new)  # type: ignore[arg-type]
+                break
+    return found
+
+
+def agree(program: Program, draw: Any, close: Callable[[Any, Any], None]) -> None:
+    graph = program.graph()
+    updates = updates_of(graph, draw)
+    lowered = lowering.lower(graph, updates)
+    with np.errstate(all="ignore"):
+        wanted = [y.numpy() for y in graph.run(*program.arguments)]
+    for owned in (False, True, True):
+        given = [np.array(x.numpy()) for x in program.arguments]
+        before = [x.copy() for x in given]
+        found = lowered.run(*given, *[owned] * len(updates))
+        for y, expected in zip(found, wanted, strict=True):
+            assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
+            close(y, expected)
+        for j, (x, old) in enumerate(zip(given, before, strict=True)):
+            if not owned or j not in updates.values():
+                assert_array_equal(x, old)
+        for i, y in enumerate(found):
+            for other in found[i + 1 :]:
+                assert not np.may_share_memory(y, other)
+            for j, x in enumerate(given):
+                assert updates.get(i) == j or not np.may_share_memory(y, x)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_whole_numbers_come_out_exactly(manner: str, dtype: str) -> None:
+    @slow
+    @given(whole_programs(dtype), st.data())
+    def check(program: Program, data: Any) -> None:
+        agree(program, data.draw, assert_array_equal)
+
+    check()
+
+
+def test_real_numbers_and_gradients_come_out_alike(manner: str) -> None:
+    def close(found: np.ndarray, wanted: np.ndarray) -> None:
+        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+        assert_allclose(found, wanted, rtol=0, atol=1e-12 * scale)
+
+    @slow
+    @given(real_programs("float64"), st.data())
+    def check(program: Program, data: Any) -> None:
+        agree(program, data.draw, close)
+
+    check()
+
+
+def lowered(function: Callable[..., Any], *arguments: Any) -> str:
+    return edu.jit(function).lower(*arguments).as_text("python")
+
+
+def test_a_person_recognizes_the_computation() -> None:
+    X, W, b = np.ones((4, 2), "f4"), np.ones((2, 3), "f4"), np.ones(3, "f4")
+    text = lowered(lambda X, W, b: edu.tanh(X @ W + b), X, W, b)
+    assert text.splitlines()[-7:] == [
+        "",
+        "def program(X, W, b):",
+        "    np.matmul(X, W, out=t1)",
+        "    np.add(t1, b, out=t2)",
+        "    t3 = np.empty((4, 3), np.float32)",
+        "    np.tanh(t2, out=t3)",
+        "    return (t3,)",
+    ]
+
+
+def test_what_is_done_with_gives_its_memory_to_what_comes() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(20):
+            x = edu.sin(x) * 2.0
+        return x
+
+    text = lowered(chain, np.ones((3, 4), "f4"))
+    assert text.count("np.empty") == 2  # one buffer, one result
+
+
+def test_state_is_updated_where_it_lies(manner: str) -> None:
+    v = edu.Variable(np.arange(12.0).reshape(6, 2))
+    step = edu.jit(lambda x: v.assign_sub(x * 0.5))
+    step(np.ones((6, 2)))
+    memory = v._tensor._data
+    for _ in range(3):
+        step(np.ones((6, 2)))
+        assert v._tensor._data is memory
+    held = v.numpy()
+    step(np.ones((6, 2)))
+    assert_array_equal(held, np.arange(12.0).reshape(6, 2) - 2.0)
+    assert_array_equal(v.numpy(), held - 0.5)
+
+
+def test_an_update_that_reads_other_rows_reads_them_first(manner: str) -> None:
+    start = np.arange(36.0).reshape(6, 6)
+    v = edu.Variable(start)
+    step = edu.jit(lambda x: v.assign(v * 0.5 + v.T + v[:1] + x))
+    expected = start
+    for _ in range(3):
+        step(np.ones((6, 6)))
+        expected = expected * 0.5 + expected.T + expected[:1] + 1.0
+    assert_allclose(v.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x * 2.0).sum(axis=0) * x,
+        lambda x: x - x.mean(axis=0),
+        lambda x: edu.exp(x - x.max(axis=0)).sum(axis=1) * x,
+        lambda x: (x * x).sum() * x + x,
+        lambda x: (x + 1.0).T * x,
+        lambda x: (x + 1.0)[:, 0] * x,
+        lambda x: (x * 2.0).sum(axis=1) + x,
+        lambda x: edu.softmax(x * 2.0, axis=1).sum(axis=1, keepdims=True) * x,
+        lambda x: edu.softmax(x * 2.0, axis=0) * x,
+        lambda x: edu.reshape(x * 2.0, (36,)) * 3.0,
+        lambda x: edu.broadcast_to((x * 2.0)[:1], (6, 6)) * x,
+    ],
+)
+def test_what_a_loop_makes_is_whole_when_it_is_needed_whole(
+    manner: str, function: Callable[[Any], Any]
+) -> None:
+    x = np.linspace(-1.0, 2.0, 36).reshape(6, 6)
+    assert_allclose(edu.jit(function)(x).numpy(), function(edu.tensor(x)).numpy(), atol=1e-12)
+
+
+def test_state_is_read_before_it_is_written(manner: str) -> None:
+    v = edu.Variable(np.arange(6.0))
+
+    @edu.jit
+    def step(x: Any) -> Any:
+        y = edu.exp(x * 0.1) * v
+        v.assign(v * 2.0)
+        return y * 2.0 + v
+
+    x = np.linspace(0.0, 1.0, 24).reshape(4, 6)
+    for factor in (1.0, 2.0, 4.0):
+        old = np.arange(6.0) * factor
+        assert_allclose(step(x).numpy(), np.exp(x * 0.1) * old * 2.0 + 2.0 * old)
+
+
+def test_an_error_comes_before_anything_is_written(manner: str) -> None:
+    logits, v = np.ones((20, 3), "f4"), edu.Variable(np.zeros((20, 3), "f4"))
+
+    @edu.jit
+    def step(labels: Any) -> Any:
+        loss = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        v.assign_add(logits * 0.5 + loss.reshape(-1, 1))
+        return loss
+
+    step(np.zeros(20, "i4"))
+    before = v._tensor._data.copy()  # who asks for the value has it written elsewhere
+    wrong = np.zeros(20, "i4")
+    wrong[-1] = 7
+    with pytest.raises(
+        errors.OutOfRangeError, match=r"class 7 .*test_lowering_numpy.py:\d+: loss ="
+    ):
+        step(wrong)
+    assert_array_equal(v._tensor._data, before)
+
+
+@pytest.mark.parametrize("function", [ops.inv, ops.cholesky])
+def test_an_error_of_a_program_is_the_eager_one(function: Callable[..., Any]) -> None:
+    singular = np.zeros((3, 3))
+    with pytest.raises(errors.LinAlgError) as eager:
+        function(singular)
+    with pytest.raises(errors.LinAlgError) as compiled:
+        edu.jit(function)(singular)
+    assert str(compiled.value).startswith(str(eager.value))
+    assert "test_lowering_numpy.py" in str(compiled.value)
+
+
+def test_an_index_out_of_range_is_an_error() -> None:
+    take = edu.jit(lambda x, i: x[i] * 2.0)
+    with pytest.raises(errors.OutOfRangeError, match="getitem"):
+        take(np.ones(3), np.array([5]))
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 300)).astype("f4")
+    f = edu.jit(lambda x: (edu.exp(x) * 0.3 - x).mean(axis=0))
+    found = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("TINYGRAD_EDU_THREADS", threads)
+        found.append(f(x).numpy())
+    assert_array_equal(found[0], found[1])
+    assert_array_equal(found[0], found[2])
+    assert_allclose(found[0], (np.exp(x) * 0.3 - x).mean(axis=0), rtol=1e-4)
+
+
+def test_a_number_of_threads_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAD_EDU_THREADS", "many")
+    with pytest.raises(errors.ConfigError, match="TINYGRAD_EDU_THREADS is 'many'"):
+        lowering.threads()
+
+
+def test_each_thread_has_buffers_of_its_own() -> None:
+    f = edu.jit(lambda x: ((x * 2.0 + 1.0).sum(axis=0) * x).sum())
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(50, 40)) for _ in range(4)]
+    wanted = [((a * 2 + 1).sum(0) * a).sum() for a in arrays]
+    f(arrays[0])
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(200):
+            if not np.isclose(f(arrays[i]).item(), wanted[i]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (), (1,), (5, 1, 2)])
+def test_odd_shapes(manner: str, shape: Sequence[int]) -> None:
+    x = np.linspace(0.1, 1.0, int(np.prod(shape))).reshape(shape)
+    f = edu.jit(lambda x: (edu.exp(x) * x - 1.0, (x * 2.0).sum(), edu.sqrt(x).T))
+    a, b, c = f(x)
+    assert_allclose(a.numpy(), np.exp(x) * x - 1)
+    assert_allclose(b.numpy(), (x * 2).sum())
+    assert_allclose(c.numpy(), np.sqrt(x).T)
+
+
+def test_halves_and_bytes_and_truths(manner: str) -> None:
+    for dtype in ("float16", "int8", "uint8", "bool"):
+        x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)
+        f = edu.jit(lambda x: (x == x, edu.where(x > 0, x, x), x.sum(axis=1)))
+        for found, wanted in zip(f(x), (x == x, x, x.sum(1)), strict=True):
+            assert_array_equal(found.numpy(), wanted)
+
+
+def test_no_warning_of_numpys_comes_out_of_a_program(recwarn: pytest.WarningsRecorder) -> None:
+    f = edu.jit(lambda x: edu.log(x) / x)
+    assert not np.isfinite(f(np.zeros(3)).numpy()).any()
+    assert [str(w.message) for w in recwarn] == []
