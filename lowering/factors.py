@@ -365,10 +365,11 @@ def _takers(graph: Graph) -> dict[Equation, Sequence[int]]:
             taker = min(each, key=each.__getitem__)
             found[made] = (taker,)
             works[out] = min(works[out], each[taker])
-        elif made.op in _SUMS and is_real(out):
-            if all([not isinstance(x, Value) or works.get(x) == 0 for x in inputs]):
-                found[made] = (0, 1)
-                works[out] = 0.0
+        elif (
+            made.op in _SUMS and is_real(out) and all([works.get(x, _size(x)) == 0 for x in inputs])
+        ):
+            found[made] = (0, 1)
+            works[out] = 0.0
     return found
 
 

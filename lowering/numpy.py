@@ -150,10 +150,16 @@ class _Writer:
             part = f"memory{slot}[:{y.nbytes}].view({_dtype(y.dtype)})"
             yield f"{self.names[y]} = {part}.reshape({y.shape!r})"
         static = set(self.buffers.places)
+        in_order = set(self.buffers.places)  # of others a reshape is a copy
         alone = {unit.equations[0] for unit in self.units if not unit.is_loop}
         for made in self.plan.equations:
-            if made.op.name in fusion.VIEWS and made.values[0] in static and made in alone:
-                static.add(made.outputs[0])
+            if made.op.name not in fusion.VIEWS or made not in alone:
+                continue
+            (x,), (y,) = made.values, made.outputs
+            if x in (in_order if made.op.name == "reshape" else static):
+                static.add(y)
+                if x in in_order and made.op.name not in ("permute_dims", "broadcast_to"):
+                    in_order.add(y)
                 view = _view(made, [self.names[x] for x in made.values])
                 yield f"{self.names[made.outputs[0]]} = {view}"
         self.static = frozenset(static - set(self.buffers.places))

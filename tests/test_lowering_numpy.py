@@ -265,6 +265,22 @@ def test_each_thread_has_buffers_of_its_own() -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: edu.sum(edu.exp(x).T.reshape(6) * edu.arange(6.0)),
+        lambda x: edu.broadcast_to(edu.exp(x)[:1], (4, 3)).reshape(12) + 1.0,
+        lambda x: edu.sum(edu.unstack(edu.exp(x))[1] * edu.cos(edu.sin(edu.exp(x)[0]))),
+        lambda x: edu.concat(edu.split(edu.sin(x) * 2.0, 3, axis=1)[::-1], axis=1),
+    ],
+)
+def test_a_view_is_of_what_is_there_when_it_is_read(function: Callable[[Any], Any]) -> None:
+    f = edu.jit(function)
+    for factor in (1.0, -0.5):
+        x = np.linspace(-1.0, 2.0, 6).reshape(2, 3) * factor
+        assert_allclose(f(x).numpy(), function(edu.tensor(x)).numpy(), atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (), (1,), (5, 1, 2)])
 def test_odd_shapes(manner: str, shape: Sequence[int]) -> None:
     x = np.linspace(0.1, 1.0, int(np.prod(shape))).reshape(shape)

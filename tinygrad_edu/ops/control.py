@@ -662,7 +662,8 @@ class Scan(_ControlFlow):
         saved: bool,
     ) -> Any:
         first = consts + carries
-        given, held, xs = arrays[:consts], arrays[consts:first], arrays[first:]
+        given, xs = arrays[:consts], arrays[first:]
+        held: Sequence[Array] = arrays[consts:first]
         # JAX's arrays do not change: rows are collected.
         kept = [
             [None] * length if xp.__name__ == "jax.numpy" else xp.empty((length, *shape), dtype)
