@@ -260,9 +260,8 @@ class _Earlier(Sweep):
             if own is not None and own[0] in self.scaled:
                 self._arrived(made.outputs[0], self.scaled[own[0]])
             elif any([made.inputs[i] in self.scaled for i in self.takers.get(made, ())]):
-                self.scaled[made.outputs[0]] = self._times(
-                    made, self.wishes[made.outputs[0]].number
-                )
+                wish = self.wishes[made.outputs[0]]
+                self.scaled[made.outputs[0]] = self._times(made, wish.number)
             else:
                 self.add(self.updated(made))
                 self._consider(made)
@@ -366,7 +365,7 @@ def _takers(graph: Graph) -> dict[Equation, Sequence[int]]:
             found[made] = (taker,)
             works[out] = min(works[out], each[taker])
         elif (
-            made.op in _SUMS and is_real(out) and all([works.get(x, _size(x)) == 0 for x in inputs])
+            made.op in _SUMS and is_real(out) and not any([works.get(x, _size(x)) for x in inputs])
         ):
             found[made] = (0, 1)
             works[out] = 0.0

@@ -64,9 +64,13 @@ def schedule(
         new = graph.outputs[i]
         if isinstance(new, Value) and new in makers and can_write(makers[new]):
             writers.setdefault(new, graph.inputs[place])
+    feeds_failure: set[Value] = set()  # what something that can fail depends on
+    for made in reversed(graph.equations):
+        fails = not can_write(made) and made.op.name not in VIEWS
+        if fails or not feeds_failure.isdisjoint(made.outputs):
+            feeds_failure.update(made.values)
+    writers = {new: old for new, old in writers.items() if new not in feeds_failure}
     late = _behind(graph, writers)
-    if not all(can_write(made) or made.op.name in VIEWS for made in late):
-        return Schedule(list(graph.equations), {})
     order = [made for made in graph.equations if made not in late]
     order += [made for made in graph.equations if made in late]
     position = {made: i for i, made in enumerate(order)}
@@ -254,8 +258,39 @@ class _Open:
     def closed(self, worth: Callable[[Unit], bool]) -> list[Unit]:
         """The loop, or its equations one by one."""
         if worth(self.unit):
+            self.unit.equations = _close_together(self.unit.equations, self._in_place)
             return [self.unit]
         return [Unit([each]) for each in self.unit.equations]
+
+
+def _close_together(
+    equations: Sequence[Equation], in_place: Mapping[Value, Value]
+) -> list[Equation]:
+    """Equations with what each depends on right before it, so that few values are alive at a time.
+    State is written after it was read."""
+    makers = {y: made for made in equations for y in made.outputs}
+    readers: dict[Value, list[Equation]] = {}
+    for made in equations:
+        for x in made.values:
+            readers.setdefault(x, []).append(made)
+    found: dict[Equation, None] = {}
+    for last in equations:
+        if any(y in readers for y in last.outputs):
+            continue
+        waiting = [last]
+        while waiting:
+            made = waiting[-1]
+            before = [makers[x] for x in made.values if x in makers]
+            for y in made.outputs:
+                if y in in_place:
+                    before += [each for each in readers.get(in_place[y], ()) if each is not made]
+            missing = [each for each in before if each not in found]
+            if missing:
+                waiting += missing[::-1]
+            else:
+                found.setdefault(made)
+                waiting.pop()
+    return list(found)
 
 
 def _width(made: Equation) -> int | None:

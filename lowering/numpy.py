@@ -331,7 +331,7 @@ class _Writer:
         if view is not None:
             yield f"{names[0]} = {view}"
             return
-        call = _call(made, operands)
+        call = _call(made, operands, made.outputs[0] not in self.plan.in_place)
         if call is None:
             several = len(names) != 1 or is_tuple(made)
             left = f"{', '.join(names)}{',' if several and len(names) == 1 else ''}"
@@ -550,8 +550,9 @@ def can_write(made: Equation) -> bool:
     return _call(made, [""] * len(made.inputs)) is not None
 
 
-def _call(made: Equation, operands: Sequence[str]) -> list[str] | None:
-    """The statements that compute an equation into `@out`; None if only its kernel can."""
+def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> list[str] | None:
+    """The statements that compute an equation into `@out`; None if only its kernel can. `in_order`
+    says whether a reshape of `@out` is sure to be a view of it."""
     op, out = made.op, made.outputs[0]
     given = made.values
     if not given:
@@ -560,9 +561,19 @@ def _call(made: Equation, operands: Sequence[str]) -> list[str] | None:
     if name is not None:
         return [f"np.{name}({', '.join(operands)}, out=@out)"]
     halves = dtypes.is_half(out.dtype)
+    if op.name == "power" and dtypes.is_float(out.dtype):
+        known = [x for x in made.inputs if not isinstance(x, Value)]
+        # Roots and small powers are those that the operation's kernel knows.
+        if not halves and not (known and known[0] is made.inputs[1]):
+            return [f"np.power({', '.join(operands)}, out=@out)"]
     if op.name == "relu" and not halves:
         return [f"np.maximum({operands[0]}, 0, out=@out)"]
     if op.name == "matmul" and not halves:
+        x, y = given[0], given[-1]
+        if in_order and len(given) == 2 and x.ndim > 2 and y.ndim == 2 and out.size:
+            # One product of many rows, instead of one for each matrix on the left.
+            rows = f"{operands[0]}.reshape((-1, {x.shape[-1]}))"
+            return [f"np.matmul({rows}, {operands[1]}, out=@out.reshape((-1, {out.shape[-1]})))"]
         return [f"np.matmul({', '.join(operands)}, out=@out)"]
     if op.name in ("sum", "mean", "prod", "max", "min") and not halves and given[0].size:
         axis, keepdims = made.params["axis"], made.params["keepdims"]

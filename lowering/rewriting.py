@@ -91,7 +91,8 @@ def rewritten(
         found: Equation | Value | None = sweep.updated(made)
         while isinstance(found, Equation):
             made, found = found, None
-            for rule in rules.get(made.op, elementwise if made.op.elementwise else ()):
+            general = elementwise if made.op.elementwise and not made.op.effect else ()
+            for rule in rules.get(made.op, general):
                 found = rule(sweep, made)
                 if found is not None:
                     break

@@ -282,9 +282,18 @@ def _smooth(draw: Any, known: Sequence[Tensor], array: Any) -> Step:
         ("half of itself", lambda x: x / 2.0),
         ("by its norm", lambda x: x / edu.sqrt(edu.ops.sum(x * x) + 1.0)),
         ("times its sum", lambda x: edu.ops.sum(x) * 0.01 * x),
+        ("by twice its norm", lambda x: x / ((edu.ops.sum(x * x) + 1.0) * 2.0)),
+        ("half of a scaled sum", lambda x: (x * 0.25 + 3.0) * 0.5),
+        ("normalized", _normalized),
     ]
     text, function = draw(st.sampled_from(functions))
     return text, function, (_any(draw, known),)
+
+
+def _normalized(x: Tensor) -> Tensor:
+    """With an operation of several outputs in its gradient."""
+    row = x.reshape(-1)
+    return edu.layer_norm(x.reshape((1, -1)), row * 0.5, row, epsilon=0.5) * 0.25
 
 
 _EXACT = [_of_one, _of_two, _with_constant, _reduced, _moved, _moved, _chosen, _multiplied, _cast]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -693,3 +695,147 @@ def test_a_variable_assigned_and_read_again_on_an_outer_tape() -> None:
         found.append((y, tape.gradient(y, v), v.value))
     same(found[1], found[0])
     assert found[0][1].item() == 2 + 3 + 2 * 8  # each read counts as one of v
+
+
+def test_prints_happen_in_each_turn_and_not_again_in_the_backward_pass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def f(x: Any) -> Any:
+        def turn(c: Any, y: Any) -> Any:
+            ops.cond(y > 0, lambda: edu.debug_print("turn {}", y), lambda: None)
+            return c * y + x[0], None
+
+        return ops.scan(turn, x[0], x)[0]
+
+    edu.jit(edu.grad(f))(edu.tensor([1.0, -2.0, 3.0]))
+    assert capsys.readouterr().out == "turn 1.0\nturn 3.0\n"
+    edu.grad(edu.jit(f))(edu.tensor([1.0, -2.0, 3.0]))
+    assert capsys.readouterr().out == "turn 1.0\nturn 3.0\n"
+
+
+def test_a_gradient_that_fails_does_so_when_it_is_asked_for() -> None:
+    @edu.custom_gradient
+    def closed(x: Any) -> Any:
+        def gradient(g: Any) -> Any:
+            raise NotImplementedError("no way back")
+
+        return x * 2.0, gradient
+
+    f = lambda x: ops.fori_loop(0, 3, lambda i, c: closed(c), x).sum()
+    assert edu.jit(f)(edu.tensor(1.0)).item() == 8
+    with pytest.raises(NotImplementedError, match="no way back"):
+        edu.jit(edu.grad(f))(edu.tensor(1.0))
+
+
+def test_checks_of_a_program_look_inside() -> None:
+    graph = edu.jit(by_scan).trace(edu.tensor(X)).check()
+    loop = graph.equations[-1]
+    body = loop.params["body"]
+    broken = body.with_equations(body.equations[1:])
+    object.__setattr__(loop, "params", {**loop.params, "body": broken})
+    with pytest.raises(errors.GraphError, match="is not made before"):
+        graph.check()
+
+
+def test_costs_count_turns() -> None:
+    def flops(n: int) -> int:
+        f = lambda x: ops.fori_loop(0, n, lambda i, c: c @ x, x)
+        return edu.jit(f).trace(edu.ones((4, 4))).cost().flops
+
+    assert flops(10) == 10 * (2 * 4**3)
+
+
+# A graph means what `run` does
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_graph_can_be_run_differentiated_and_mapped(function: Callable[..., Any]) -> None:
+    scalar = total(function)
+    rows = edu.tensor(np.stack([X, X * 3, -X]))
+    graph = edu.jit(scalar).trace(rows[0])
+    run = lambda x: graph.run(x)[0]
+    same([run(row) for row in rows], [scalar(row) for row in rows])
+    same(edu.vmap(run)(rows), ops.stack([scalar(row) for row in rows]))
+    same([edu.grad(run)(row) for row in rows], [edu.grad(scalar)(row) for row in rows])
+    slopes = ops.stack([edu.grad(scalar)(row) for row in rows])
+    same(edu.vmap(edu.grad(run))(rows), slopes)
+    same(edu.grad(lambda rows: edu.vmap(run)(rows).sum())(rows), slopes)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int8", "uint32", "bool"])
+def test_every_dtype_goes_around(dtype: str) -> None:
+    x = edu.tensor([1, 0, 1, 1]).astype(dtype)
+    as_eager(lambda x: ops.scan(lambda c, y: (ops.maximum(c, y), ops.minimum(c, y)), x[0], x), x)
+    as_eager(lambda x: ops.cond(x[0] == x[1], lambda: x[:2], lambda: x[2:]), x)
+    as_eager(lambda x: ops.while_loop(lambda s: s[1] < 3, lambda s: (s[0], s[1] + 1), (x, 0)), x)
+
+
+def test_functions_that_give_nothing() -> None:
+    as_eager(lambda x: ops.map(lambda y: None, x), edu.tensor(X))
+    as_eager(lambda x: ops.cond(x[0] > 0, lambda: None, lambda: None), edu.tensor(X))
+    as_eager(lambda x: (ops.fori_loop(0, 3, lambda i, c: c, 0), x), edu.tensor(X))
+    as_eager(lambda x: (ops.scan(lambda c, _: (c, 1.0), None, length=3), x), edu.tensor(X))
+
+
+def test_random_numbers_under_vmap_are_the_same_for_all_examples() -> None:
+    f = lambda x: ops.scan(lambda c, y: (c + edu.random.normal() * y, c), x[0], x)
+    rows = edu.tensor(np.stack([X, X * 3, -X]))
+    jitted = edu.jit(lambda rows: (edu.vmap(f)(rows), edu.random.normal()))
+    edu.random.seed(3)
+    wanted = edu.vmap(f)(rows), edu.random.normal()
+    edu.random.seed(3)
+    same(jitted(rows), wanted)
+
+
+def test_a_tensor_that_requires_gradients_and_is_closed_over() -> None:
+    found = []
+    for wrap in (lambda f: f, edu.jit):
+        w = edu.tensor([1.0, 2.0], requires_grad=True)
+
+        def f(x: Any, w: Any = w) -> Any:
+            def turn(y: Any) -> Any:
+                loss = ops.sum((w * y) ** 2)
+                loss.backward()
+                return loss
+
+            return ops.map(turn, x)
+
+        found.append((wrap(f)(edu.tensor(X)), w.grad))
+    same(found[1], found[0])
+
+
+def test_a_program_with_loops_keeps_no_variable_alive() -> None:
+    v = edu.Variable(1.0)
+    held = weakref.ref(v)
+
+    @edu.jit
+    def f(x: Any) -> Any:
+        return ops.fori_loop(0, 3, lambda i, c: (held().assign_add(c), c * held())[1], x)
+
+    f(edu.tensor(1.0))
+    del v
+    gc.collect()
+    assert held() is None
+
+
+def test_a_clip_of_gradients_in_a_loop() -> None:
+    """Steps as they are often written: a scan over batches, of a step with a branch."""
+    W = edu.Variable(np.zeros((3, 1), "float32"))
+    rng = np.random.default_rng(0)
+    batches = edu.tensor(rng.normal(size=(5, 8, 3)).astype("float32"))
+
+    def epoch(batches: Any) -> Any:
+        def step(x: Any) -> Any:
+            with edu.GradientTape() as tape:
+                loss = ops.mean((x @ W - x[:, :1] * 9.0) ** 2)
+            g = tape.gradient(loss, W)
+            norm = ops.sqrt(ops.sum(g * g))
+            W.assign_sub(0.1 * ops.cond(norm > 1.0, lambda: g / norm, lambda: g))
+            return loss
+
+        return ops.map(step, batches)
+
+    wanted = [epoch(batches), epoch(batches), W.value]
+    W.assign(np.zeros((3, 1), "float32"))
+    jitted = edu.jit(epoch)
+    same([jitted(batches), jitted(batches), W.value], wanted)

@@ -1173,6 +1173,16 @@ def test_tensors_from_outside_are_constants(device: str) -> None:
     assert len(jitted.trace(edu.ones(2)).constants) == 2
 
 
+def test_operations_may_ask_for_the_value_of_a_constant() -> None:
+    groups = edu.tensor([0, 1, 1, 2])
+
+    def f(weights: Any) -> Any:
+        return edu.ops.bincount(groups, weights=weights)
+
+    as_eager(f, edu.tensor([1.0, 2.0, 3.0, 4.0]))
+    same(edu.jit(f)(edu.ones(4)), edu.tensor([1.0, 2.0, 1.0]))
+
+
 def test_a_tensor_from_outside_that_a_tape_follows_is_refused() -> None:
     x = edu.tensor([1.0, 2.0])
     with edu.GradientTape() as tape:
@@ -1467,16 +1477,22 @@ def test_threads_that_share_state_take_turns() -> None:
     assert (total.numpy() == 400).all()
 
 
-def test_functions_that_share_a_variable_take_turns() -> None:
-    v = edu.Variable(np.zeros(1000, "float32"))
-    functions = [edu.jit(lambda: v.assign_add(1.0)), edu.jit(lambda: v.assign_add(2.0))]
+def test_functions_that_share_variables_take_turns() -> None:
+    v, w, x = [edu.Variable(np.zeros(1_000_000, "float32")) for _ in range(3)]
+    functions = [
+        edu.jit(lambda: [v.assign_add(1.0), x.assign_add(1.0)]),
+        edu.jit(lambda: [w.assign_add(2.0)]),
+        edu.jit(lambda: [w.assign_add(1.0), v.assign_add(1.0)]),
+        edu.jit(lambda: [v.assign_add(1.0), w.assign_add(1.0), x.assign_add(1.0)]),
+    ]
 
     def work(i: int) -> None:
-        for _ in range(200):
+        for _ in range(100):
             functions[i]()
 
-    together(2, work)
-    assert (v.numpy() == 600).all()
+    together(4, work)
+    for variable, wanted in [(v, 300), (w, 400), (x, 200)]:
+        assert variable.numpy().min() == variable.numpy().max() == wanted
 
 
 def test_threads_draw_different_numbers() -> None:
@@ -1532,6 +1548,23 @@ def test_trace_gives_a_graph_whose_meaning_is_the_function() -> None:
     assert step.cache_info() == (0, 0, 0, 64)
     assert "weights: float32(2)" in str(graph)
     same(step(x)["y"], y)
+
+
+def test_lower_shows_each_stage_as_text() -> None:
+    @edu.jit
+    def f(x: Any, unused: Any) -> Any:
+        unused + 1.0
+        return edu.exp(x) * edu.exp(x)
+
+    program = f.lower(edu.ones(3, device="numpy"), 1.0)
+    assert program.as_text("graph") == str(f.trace(edu.ones(3), 1.0))
+    assert program.as_text("graph").count("exp") == 2
+    assert program.as_text("optimized").count("exp") == 1
+    assert "def program(x" in program.as_text("python")
+    assert program.as_text() == program.as_text("python")
+    np.testing.assert_allclose(program(np.zeros(3, "float32"), np.float32(0))[0], np.ones(3))
+    with pytest.raises(ValueError, match=r"'assembly'.*'graph', 'optimized', 'python'"):
+        program.as_text("assembly")
 
 
 def test_lower_gives_a_program_and_changes_nothing(device: str) -> None:

@@ -204,11 +204,28 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
             [wide, s],
             ["permute_dims(x, axes=(1, 0))", "t1 @ x", "3.0 * s", "t4 * t3"],
         ),
+        (lambda x, y, s: (x / s) / y * 0.5, [x, y, s], ["x / y", "0.5 / s", "t3 * t2"]),
+        (
+            lambda x, y: 0.5 * (x * 0.25 + y * 4.0),
+            [x, y],
+            ["0.125 * x", "2.0 * y", "t1 + t2"],
+        ),
+        (
+            lambda x: ops.where(x > 0, x * 0.5, 0.0) * 4.0,
+            [x],
+            ["x > 0", "where(t1, x, 0.0)", "2.0 * t3"],
+        ),
         # but not of a value that something else needs, of integers, and of halves
         (
             lambda x: (ops.sum(x * 0.5), ops.exp(x * 0.5)),
             [wide],
             ["x * 0.5", "sum(t1, axis=(0, 1), keepdims=False)", "exp(t1)"],
+        ),
+        (lambda x, s: x / s, [x, s], ["x / s"]),
+        (
+            lambda x, y: 0.5 * (x * 0.25 + y),
+            [x, y],
+            ["x * 0.25", "t1 + y", "0.5 * t2"],
         ),
         (lambda x: x * 2 * 3, [whole], ["2", "3", "x * c", "t1 * c2"]),
         (

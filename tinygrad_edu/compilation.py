@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import threading
 import warnings
 import weakref
@@ -36,6 +37,9 @@ R = TypeVar("R")
 
 ENTRIES = 64
 """Programs that a jitted function keeps; the one that was not used for longest goes first."""
+
+_RECENT = 4
+"""So many programs are tried before the arguments are taken apart."""
 
 _MANY = 8
 """So many programs in a row, and the user is told why."""
@@ -124,16 +128,16 @@ class Jitted(Generic[P, R]):
         self.function = function
         self.static, self.named = _static_arguments(function, static, named)
         self._programs: OrderedDict[Hashable, list[_Program]] = OrderedDict()
-        self._last: _Program | None = None
+        self._recent: list[_Program] = []  # the last one first
         self._misses = self._in_a_row = self._forgotten = self._hits_before = 0
         self._lock = threading.RLock()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        last = self._last
-        if last is not None and not kwargs:
-            found: Any = last.call(args)
-            if found is not _MISSED:
-                return found
+        if not kwargs:
+            for program in self._recent:
+                found: Any = program.call(args)
+                if found is not _MISSED:
+                    return found
         if config.eager or traces.current() is not None:
             return self.function(*args, **kwargs)
         call = _Call(self, args, kwargs)
@@ -190,13 +194,13 @@ class Jitted(Generic[P, R]):
                 self._programs[call.key] = [found, *kept]
                 while self.cache_info().size > ENTRIES:
                     self._forget(self._programs.popitem(last=False)[1])
-            self._last = found
+            others = [program for program in self._recent if program is not found]
+            self._recent = [found, *others[: _RECENT - 1]]
             return found
 
     def _forget(self, programs: Sequence[_Program]) -> None:
         self._forgotten += sum([program.hits for program in programs])
-        if self._last in programs:
-            self._last = None
+        self._recent = [program for program in self._recent if program not in programs]
 
     def _traced(self, call: _Call) -> _Traced:
         trace = Trace(call.device)
@@ -207,7 +211,7 @@ class Jitted(Generic[P, R]):
             return _Traced(trace, call, result, generator.left)
 
     def _warn(self, call: _Call) -> None:
-        last = self._last
+        last = self._recent[0] if self._recent else None
         what = "its state" if last is None else _difference(last.signature, call.signature())
         warnings.warn(
             f"{self!r} was traced {_MANY} times in a row, because {what} differs from call to "
@@ -534,7 +538,7 @@ class _Program:
             or call.variables
         )
         self.hits = 0
-        self._lock = threading.RLock()
+        self._lock = _turns([*_there(traced.state), *_there(traced.absent)])
         self._pull_back: Jitted[..., Any] | None = None
 
     def call(self, args: Sequence[Any]) -> Any:
@@ -764,6 +768,37 @@ class _Bound:
 
     def write_grad(self, leaf: tape.Leaf, gradient: Tensor | None) -> None:
         self._now[leaf] = gradient
+
+
+class _Locks:
+    """Several locks as one, taken in the order in which they were made."""
+
+    def __init__(self, locks: Sequence[Any]) -> None:
+        self._locks = locks
+
+    def __enter__(self) -> None:
+        for lock in self._locks:
+            lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        for lock in reversed(self._locks):
+            lock.release()
+
+
+_locks: weakref.WeakKeyDictionary[tape.Leaf, tuple[int, Any]] = weakref.WeakKeyDictionary()
+_number_of_lock = itertools.count().__next__
+_making = threading.Lock()
+
+
+def _turns(state: Sequence[Any]) -> Any:
+    """A lock for a program with this state: calls of programs that share some take turns."""
+    with _making:
+        leaves = [met._leaf if isinstance(met, Variable) else met for met in state]
+        found = sorted({_locks[leaf] for leaf in leaves if leaf in _locks})
+        first = found[0] if found else (_number_of_lock(), threading.RLock())
+        for leaf in leaves:
+            _locks.setdefault(leaf, first)
+    return first[1] if len(found) < 2 else _Locks([lock for _, lock in found])
 
 
 def _there(refs: Sequence[weakref.ref[Any]]) -> list[Any]:

@@ -178,18 +178,32 @@ class Graph:
         self, arguments: Sequence[Tensor], wanted: Sequence[int], cotangents: Mapping[int, Tensor]
     ) -> list[Tensor]:
         """The cotangents of the `wanted` arguments, by their numbers, from those of outputs, by
-        theirs: zeros where nothing connects."""
+        theirs: zeros where nothing connects. Effects do not happen again."""
+        if not wanted:
+            return []
         from . import transforms  # which knows operations, some of which know graphs
 
         def function(*given: Tensor) -> tuple[Tensor, ...]:
             every = list(arguments)
             for i, x in zip(wanted, given, strict=True):
                 every[i] = x
-            outputs = self.run(*every)
+            outputs = self.without_effects.run(*every)
             return tuple([outputs[i] for i in cotangents])
 
         pulling = transforms.vjp(function, *[arguments[i] for i in wanted])[1]
         return list(pulling(tuple(cotangents.values())))
+
+    @cached_property
+    def without_effects(self) -> Graph:
+        """The graph, and those inside of it, without operations that are there for their effect."""
+        if not any([made.has_effect for made in self.equations]):
+            return self
+        uses = self.uses()
+        used = {*uses, *self.outputs}
+        kept = [m for m in self.equations if not m.op.effect or not used.isdisjoint(m.outputs)]
+        return self.with_equations(
+            [replace(made, params=_changed_graphs(made.params)) for made in kept]
+        )
 
     @property
     def results(self) -> tuple[Aval, ...]:
@@ -402,6 +416,15 @@ def inferred(op: Op, inputs: Sequence[Atom], params: Mapping[str, Any]) -> tuple
     """The shapes and dtypes of an operation's outputs, by its rule."""
     found = op.infer(*[x.aval if isinstance(x, Value) else x for x in inputs], **params)
     return tuple(found) if not isinstance(found, Aval) else (found,)
+
+
+def _changed_graphs(param: Any) -> Any:
+    """An equation's parameters with the graphs among them without their effects."""
+    if isinstance(param, Mapping):
+        return {name: _changed_graphs(each) for name, each in param.items()}
+    if isinstance(param, tuple):
+        return tuple([_changed_graphs(each) for each in param])
+    return param.without_effects if isinstance(param, Graph) else param
 
 
 def graphs_of(made: Equation) -> list[Graph]:

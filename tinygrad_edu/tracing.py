@@ -197,6 +197,8 @@ class Trace(Device):
     def to_numpy(self, array: Array) -> np.ndarray:
         if self.ended:
             raise TracingError(_ended(array))
+        if array.value in self.constants:  # which is known
+            return self.constants[array.value].numpy()
         raise TracingError(
             f"at {place()}: the value of a Tensor, {array.value.aval}, is not known while a jitted "
             "function is traced, so it has no NumPy array, number or truth there. For if and while "

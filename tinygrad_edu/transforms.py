@@ -419,7 +419,7 @@ def _attach_traced(
         if body.changed():
             raise TracingError(f"{op.name}: in a jitted function a gradient assigns no state")
     except Exception as error:  # which is for whoever asks for the gradient
-        problem = error
+        problem = error.with_traceback(None)  # which would hold on to the user's values
     values = [None if g is None else body.value(g) for g in found]
     graph = body.graph(
         [value for value in values if value is not None],

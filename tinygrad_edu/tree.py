@@ -53,6 +53,8 @@ class Structure(NamedTuple):
         if len(leaves) != self.size:
             raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.size}")
         if self.flat:
+            if self.kind is list:
+                return list(leaves)
             return _unflatten_of(self.kind)(self.data, list(leaves))
         return self._build(iter(leaves))
 
@@ -86,9 +88,21 @@ def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of a nested structure, in order, and the structure without them."""
+    if tree.__class__ is list:  # most structures are lists of leaves
+        for child in tree:
+            if _CONTAINERS.get(child.__class__, _UNKNOWN) is not None:
+                break
+        else:
+            return tree[:], _list_of_leaves(len(tree))
     leaves: list[Any] = []
     structure = _visit(tree, leaves)
     return leaves, structure
+
+
+@functools.cache
+def _list_of_leaves(size: int) -> Structure:
+    found: Structure = _structure((list, None, (_ONE_LEAF,) * size, size, True))
+    return found
 
 
 def _visit(node: Any, leaves: list[Any]) -> Structure:

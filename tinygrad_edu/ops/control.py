@@ -340,14 +340,36 @@ def _program(
         raise program.explain(error) from None
 
 
+def _brought(xs: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors from outside as those of the body that is being traced, if one is: also where a tape
+    follows them and they are of no trace, for operations on those alone would be of none either."""
+    trace = traces.current()
+    if not isinstance(trace, tracing.Nested):
+        return list(xs)
+    return [trace.lift(x) if x._device.level < trace.level else x for x in xs]
+
+
 def _of_batch(
     graph: Graph, size: int, operands: Sequence[Tensor], mapped: Sequence[bool]
 ) -> tuple[Tensor, ...]:
     """The outputs of a graph for a batch, each with all examples along its first axis."""
-    if any(mapped):
-        axes = tuple([0 if m else None for m in mapped])
-        return batching.vmap(graph.run, in_axes=axes)(*operands)
-    return tuple([broadcast_to(y, (size, *y.shape)) for y in graph.run(*operands)])
+    given = _brought(operands)
+    if not any(mapped):
+        return tuple([broadcast_to(y, (size, *y.shape)) for y in graph.run(*given)])
+    axes = tuple([0 if m else None for m in mapped])
+    found: tuple[Tensor, ...] = batching.vmap(graph.run, in_axes=axes)(*given)
+    return found
+
+
+def _pulled_back(
+    graph: Graph,
+    arguments: Sequence[Tensor],
+    wanted: Sequence[int],
+    cotangents: Mapping[int, Tensor],
+) -> list[Tensor]:
+    """`graph.pull_back` in a body."""
+    given = dict(zip(cotangents, _brought(list(cotangents.values())), strict=True))
+    return graph.pull_back(_brought(arguments), wanted, given)
 
 
 # Branches
@@ -383,7 +405,9 @@ class Cond(_ControlFlow):
         index, *operands = inputs
         wanted = [i for i, x in enumerate(operands) if needed[i + 1] and dtypes.is_float(x.dtype)]
         given = {i: g for i, g in enumerate(cotangent) if g is not None}
-        backward = [partial(g.pull_back, operands, wanted, given) for g in params["branches"]]
+        backward = [
+            partial(_pulled_back, graph, operands, wanted, given) for graph in params["branches"]
+        ]
         found = dict(zip(wanted, _branched("cond", index, backward), strict=True))
         return [None, *[found.get(i) for i in range(len(operands))]]
 
@@ -434,10 +458,13 @@ def _branched(name: str, index: Tensor, functions: Sequence[Callable[[], Structu
         for body, row in zip(bodies, rows, strict=True)
     ]
     written, cleared = _add_state(name, bodies, outputs)
+    for body, row in zip(bodies, outputs, strict=True):
+        if not row:  # an operation has at least one result
+            row.append(body.value(tensors.tensor(0)))
     operands, inputs = _shared(bodies)
     graphs = [body.graph(*both) for body, *both in zip(bodies, outputs, inputs, strict=True)]
     found = apply(_cond, index, *operands, branches=tuple(graphs))
-    for state, x in zip(written, found[structure.size :], strict=True):
+    for state, x in zip(written, found[structure.size :], strict=False):
         bodies[0].write(state, x)
     for state in cleared:
         bodies[0].write(state, None)
@@ -613,12 +640,12 @@ class _Body:
         consts = [value for value in trace.captured if value not in entries]
         self.consts = [trace.captured[value] for value in consts]
         self.start += [trace.captured[value] for value in entries]
+        if not self.start:  # an operation has at least one operand and one result
+            self.start = [tensors.tensor(0)]
+            entries = [trace.value(trace.input(self.start[0], "unused"))]
+            outputs = [*entries, *outputs]
         carry, rows = ([trace.value(x) for x in xs] for xs in (self._carry, self._rows))
-        inputs = [*consts, *carry, *entries, *rows]
-        if not inputs:  # an operation has at least one operand
-            inputs = [trace.fresh((), dtypes.int32, "unused")]
-            self.consts = [tensors.tensor(0)]
-        self.graph = trace.graph(outputs, inputs)
+        self.graph = trace.graph(outputs, [*consts, *carry, *entries, *rows])
 
     def operands(self, xs: Sequence[Tensor] = ()) -> list[Tensor]:
         """What the operation takes."""
@@ -724,7 +751,8 @@ class Scan(_ControlFlow):
     ) -> list[Tensor | None]:
         body, consts, carries = params["body"], params["consts"], params["carries"]
         if not params["saved"]:
-            out = apply(self, *inputs, **{**params, "saved": True})
+            again = {**params, "saved": True, "body": body.without_effects}
+            out = apply(self, *inputs, **again)
             cotangent = (*cotangent, *[None] * carries)
         first = consts + carries
         floats = [dtypes.is_float(x.dtype) for x in body.inputs]
@@ -744,7 +772,8 @@ class Scan(_ControlFlow):
             of_ys = row[len(inner) - consts :][: len(ys)]
             of_starts = dict(zip(starts, row[len(row) - len(starts) :], strict=True))
             given = dict(zip([i - consts for i in carried], ends, strict=True))
-            found = body.pull_back(inner, wanted, {**given, **dict(zip(ys, of_ys, strict=True))})
+            given.update(zip(ys, of_ys, strict=True))
+            found = _pulled_back(body, inner, wanted, given)
             every = dict(zip(wanted, found, strict=True))
             for i, extra in of_starts.items():
                 every[i] = every[i] + extra
