@@ -1,5 +1,18 @@
-"""What runs a traced program on a device.
+"""What makes a program for a device of a traced graph.
 
-Knows the engine's graph and operations; the engine finds it by a device's name when it is first
-asked to compile. The compiled programs come with `edu.jit`.
+Knows the engine's graph and operations; the engine finds the module of a device's name here when it
+is first asked to compile, and `stepwise` for a device that has none. Each has
+`lower(graph, updates)`, which gives a program: callable, and readable by `as_text(stage)`.
 """
+
+from collections.abc import Mapping
+
+from tinygrad_edu.errors import ArgumentError
+
+
+def text_of(stages: Mapping[str, object], stage: str) -> str:
+    """A stage of a lowering, as text. Raises ArgumentError for one that it does not have."""
+    if stage not in stages:
+        known = ", ".join(map(repr, stages))
+        raise ArgumentError(f"as_text: there is no stage {stage!r}; use one of {known}")
+    return str(stages[stage])

@@ -27,7 +27,7 @@ from tinygrad_edu.errors import ConfigError, Error
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
 from tinygrad_edu.op import Aval, Elementwise, Op, Shape
 
-from . import fusion, passes
+from . import fusion, passes, text_of
 
 _FILE = "<a program for NumPy>"
 
@@ -74,10 +74,8 @@ class Program:
 
     def as_text(self, stage: str = "python") -> str:
         """A stage of the lowering: "graph", "optimized" or "python"."""
-        texts = {"graph": self.graph, "optimized": self.optimized, "python": self._writer.source}
-        if stage not in texts:
-            raise ValueError(f"as_text: there is no stage {stage!r}; use one of {list(texts)}")
-        return str(texts[stage])
+        stages = {"graph": self.graph, "optimized": self.optimized, "python": self._writer.source}
+        return text_of(stages, stage)
 
 
 class _Writer:

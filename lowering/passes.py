@@ -9,7 +9,10 @@ order, and so give the same bits (but where NumPy itself adds up in another orde
 lies otherwise in memory). Not so `late_factors`, `early_factors` and `reductions`: they use that
 multiplication is associative, which of floats it is but for a few units in the last place. They
 leave integers alone, which could overflow elsewhere, and halves, whose range is too small for a sum
-that is scaled after it was taken.
+that is scaled after it was taken. So a number or two that would be finite may not be, where factors
+of a very different size meet very large ones.
+
+Gradients are taken before the passes, which drop what only gradients look at (`stop_gradient`).
 """
 
 from __future__ import annotations

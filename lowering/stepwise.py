@@ -11,6 +11,8 @@ import numpy as np
 from tinygrad_edu import backends
 from tinygrad_edu.graph import Graph
 
+from . import text_of
+
 
 def lower(graph: Graph, updates: Mapping[int, int]) -> Stepwise:
     """A program for the current device. Nothing is updated in place."""
@@ -23,6 +25,14 @@ class Stepwise:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.local = self
+
+    def as_text(self, stage: str = "graph") -> str:
+        """A stage of the lowering, of which there is one: "graph"."""
+        return text_of({"graph": self.graph}, stage)
+
+    def __call__(self, *arrays: Any) -> Sequence[Any]:
+        """The outputs for these arrays."""
+        return self.run(*arrays)
 
     def explain(self, error: Exception) -> Exception:
         """Our error for one that was raised in the program: as it is."""

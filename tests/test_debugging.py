@@ -55,6 +55,8 @@ def test_tracing_and_lowering_print_nothing(capsys: pytest.CaptureFixture[str]) 
     @edu.jit
     def f(x: Any) -> Any:
         edu.debug_print("x = {}, c = {}", x, edu.ones(2))
+        edu.debug_print("{}", edu.ones(2))
+        edu.debug_print("no value")
         return x
 
     graph = f.trace(edu.ones(2))
@@ -62,7 +64,7 @@ def test_tracing_and_lowering_print_nothing(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
     assert "debug_print" in str(graph)
     graph.run(edu.zeros(2))
-    assert capsys.readouterr().out == "x = [0. 0.], c = [1. 1.]\n"
+    assert capsys.readouterr().out == "x = [0. 0.], c = [1. 1.]\n[1. 1.]\nno value\n"
 
 
 def test_every_lowering_keeps_prints_and_their_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +100,20 @@ def test_it_prints_in_loops_and_branches(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.splitlines() == [
         "0: 1.0", "1: 2.0", "2: 4.0", "big: 8.0", "0: 0.5", "1: 1.0", "2: 2.0",
     ]  # fmt: skip
+
+
+def test_a_loop_that_nothing_but_prints_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    def turn(i: Any, value: Any) -> Any:
+        edu.debug_print("{}", i)
+        return value
+
+    @edu.jit
+    def f(x: Any) -> Any:
+        edu.fori_loop(0, 2, turn, x)
+        return x * 2.0
+
+    f(edu.ones(2))
+    assert capsys.readouterr().out == "0\n1\n"
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, edu.jit])
@@ -288,16 +304,17 @@ def test_programs_made_before_and_after_are_kept_apart() -> None:
     assert np.isnan(jitted(x).item())
 
 
-def test_a_loops_body_that_ran_before_is_looked_at_too() -> None:
-    body = edu.jit(lambda x: edu.fori_loop(0, 2, lambda i, y: edu.log(y), x)).trace(edu.ones(2))
-    body.run(edu.ones(2))
-    edu.config.check_finite = True
-    try:
-        with pytest.raises(errors.NonFiniteError, match="log"):
-            body.run(edu.ones(2))
-    finally:
-        edu.config.check_finite = False
-    body.run(edu.ones(2))
+def test_a_graph_that_ran_before_is_looked_at_too() -> None:
+    graph = edu.jit(edu.log).trace(edu.ones(2))
+    zeros = [np.zeros(2, "float32")]
+    for _ in range(2):
+        assert graph.compute(backends.numpy, zeros)[0].tolist() == [-np.inf] * 2
+        edu.config.check_finite = True
+        try:
+            with pytest.raises(errors.NonFiniteError, match="log"):
+                graph.compute(backends.numpy, zeros)
+        finally:
+            edu.config.check_finite = False
 
 
 # profile

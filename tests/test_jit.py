@@ -264,7 +264,7 @@ def test_numbers_alone_are_as_eagerly() -> None:
     def function(x: Any, y: Any) -> Any:
         return edu.exp(x), x + y, edu.add(x, 1), edu.tensor([1, 2]) * x, edu.stack([x, y])
 
-    for x, y in [(1, 2), (1.5, 2), (np.float64(1.5), np.float64(2))]:
+    for x, y in [(1, 2), (1.5, 2), (np.float64(1.5), np.float64(2)), (np.int64(1), np.int64(2))]:
         wanted, found = function(x, y), edu.jit(function)(x, y)
         for a, b in zip(found, wanted, strict=True):
             assert a.dtype == edu.tensor(b).dtype

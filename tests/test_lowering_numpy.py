@@ -303,3 +303,24 @@ def test_no_warning_of_numpys_comes_out_of_a_program(recwarn: pytest.WarningsRec
     f = edu.jit(lambda x: edu.log(x) / x)
     assert not np.isfinite(f(np.zeros(3)).numpy()).any()
     assert [str(w.message) for w in recwarn] == []
+
+
+def test_every_stage_can_be_read() -> None:
+    step = edu.jit(lambda x: edu.exp(x) * 1.0)
+    program = step.lower(np.ones(3))
+    assert "t1 * 1.0" in program.as_text("graph")
+    assert "* 1.0" not in program.as_text("optimized")
+    assert "np.exp(x, out=" in program.as_text("python")
+    with pytest.raises(errors.ArgumentError, match="no stage 'cuda'; use one of 'graph'"):
+        program.as_text("cuda")
+
+
+@pytest.mark.parametrize("device", ["xla", "cupy"])
+def test_a_device_that_has_no_lowering_yet_shows_the_graph(device: str) -> None:
+    program = edu.jit(lambda x: edu.exp(x) * 2.0).lower(np.ones(3), device=device)
+    assert "exp(x)" in program.as_text("graph")
+
+
+def test_an_unknown_device_is_an_error() -> None:
+    with pytest.raises(errors.DeviceError, match="there is no device 'tpu9'"):
+        edu.jit(edu.exp).lower(np.ones(3), device="tpu9")

@@ -162,6 +162,8 @@ class Jitted(Generic[P, R]):
         run here): callable with arrays, and readable by `as_text(stage)`."""
         traced = self._traced(_Call(self, args, kwargs))
         name = traced.device.name if device is None else str(device)
+        if name not in [known.name for known in backends.devices()]:
+            backends.find(name)  # an error, which says what there is
         return _lowering(name).lower(traced.graph, traced.updates)
 
     def cache_info(self) -> CacheInfo:
