@@ -188,6 +188,14 @@ def _permuted(sweep: Sweep, made: Equation) -> Equation | Value | None:
     return instead(made, ops.permute_dims, inner.inputs[0], axes=tuple([before[a] for a in axes]))
 
 
+def _of_one_number(sweep: Sweep, made: Equation) -> Equation | None:
+    """A number that was broadcast and then moved was broadcast to another shape."""
+    inner = sweep.maker(made.inputs[0], ops.broadcast_to)
+    if inner is None or inner.values[0].shape:
+        return None
+    return instead(made, ops.broadcast_to, inner.inputs[0], shape=made.outputs[0].shape)
+
+
 def _broadcast_again(sweep: Sweep, made: Equation) -> Equation | None:
     """A broadcast of a broadcast is one; axes of size 1 in front come by themselves."""
     (x,) = made.values
@@ -257,8 +265,8 @@ _EXACT: Mapping[Op, Sequence[Rule]] = {
     tracing.assigned: (_nothing,),
     transforms.custom: (_first_ones,),
     ops.astype: (_nothing, _cast_of_cast),
-    ops.reshape: (_nothing, _reshaped),
-    ops.permute_dims: (_permuted,),
+    ops.reshape: (_nothing, _of_one_number, _reshaped),
+    ops.permute_dims: (_of_one_number, _permuted),
     ops.broadcast_to: (_nothing, _broadcast_again),
     ops.where: (_chosen, _of_narrow),
     ops.prod: (_of_one_element,),

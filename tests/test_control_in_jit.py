@@ -242,15 +242,17 @@ def test_results_have_memory_of_their_own() -> None:
     def f(x: Any) -> Any:
         found = ops.cond(x.sum() > 0, lambda: (v.value, x), lambda: (x, x))
         kept = ops.fori_loop(0, 3, lambda i, c: c, v.value)
+        none = ops.while_loop(lambda c: c.sum() > 1e9, lambda c: c, v.value)
         v.assign_add(x)
-        return found, kept
+        return found, kept, none
 
     f(X)
-    (first, given), kept = f(X)  # the program may write over the memory of v
+    (first, given), kept, none = f(X)  # the program may write over the memory of v
     f(X)
     assert_array_equal(first, X * 2)
     assert_array_equal(given, X)
     assert_array_equal(kept, X * 2)
+    assert_array_equal(none, X * 2)
 
 
 # State
@@ -449,6 +451,37 @@ def test_a_tape_that_is_open_around_a_loop() -> None:
     as_eager(f, edu.tensor(X))
 
 
+def test_tapes_hold_one_record_for_a_loop() -> None:
+    seen = []
+
+    @edu.jit
+    def f(x: Any) -> Any:
+        with edu.GradientTape() as tape:
+            tape.watch(x)
+            y = ops.fori_loop(0, 3, lambda i, c: ops.sin(c * x), x)
+            seen.append(repr(tape))
+        return tape.gradient(y, x)
+
+    f(edu.tensor(X))
+    assert seen[0].count("= scan(") == 1
+    assert "= sin(" not in seen[0]
+
+
+def test_a_gradient_takes_one_loop_there_and_one_back() -> None:
+    f = total(by_scan)
+    for function in (edu.grad(f), edu.grad(lambda x: edu.jit(f).trace(X).run(x)[0])):
+        graph = edu.jit(function).trace(edu.tensor(X))
+        assert operations(graph).count("scan") == 2
+
+
+def test_a_followed_value_in_one_branch_and_the_original_in_the_other() -> None:
+    for sign in (-1.0, 1.0):
+        x = edu.tensor(X * sign)
+        inner = lambda x, z: ops.cond(x.sum() > 0, lambda: x * 2.0, lambda: z * 3.0).sum()
+        as_eager(lambda x: edu.grad(lambda z: inner(x, z))(x), x)  # noqa: B023
+        as_eager(lambda x: edu.grad(lambda z: inner(z, x))(x), x)  # noqa: B023
+
+
 def test_original_and_followed_argument_are_told_apart() -> None:
     f = lambda x: edu.grad(lambda z: ops.fori_loop(0, 3, lambda i, c: c * z + x, x).sum())(x)
     as_eager(f, edu.tensor(X))
@@ -478,6 +511,9 @@ BATCHED: dict[str, Callable[..., Any]] = {
     "switch": lambda x, k: ops.switch(x.astype("int32"), [ops.sin, ops.cos, ops.square], x * k),
     "while": lambda x, k: by_while(ops.abs(x) + 0.1),
     "while of what is the same for all": lambda x, k: (by_while(k), x),
+    "while that might go on again": lambda x, k: ops.while_loop(
+        lambda n: n < 3, lambda n: (n + 1) % 4, x.astype("int32")
+    ),
     "for": lambda x, k: ops.fori_loop(0, 3, lambda i, c: c * x + k, k),
     "for as long as k": lambda x, k: ops.fori_loop(0, k.astype("int32"), lambda i, c: c * x, x),
     "for as long as x": lambda x, k: ops.fori_loop(0, x.astype("int32"), lambda i, c: c * k, x),

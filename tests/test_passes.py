@@ -266,6 +266,11 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
             [wide],
             ["sum(x, axis=(0, 1), keepdims=False)"],
         ),
+        (
+            lambda x, s: ops.broadcast_to(s, (9,)).reshape((3, 3)) * x,
+            [x, s],
+            ["s * x", "broadcast_to(t3, shape=(3, 3))"],
+        ),
         # Casts and choices
         (lambda x: x.astype("float64").astype("float32"), [x], []),
         (

@@ -521,9 +521,6 @@ class _Program:
         self._local = self.lowered.local  # what is `run` in this thread
         self._device = traced.device
         self._avals = call.avals()
-        # Whether it may make Tensors on the current device.
-        self._makes = bool(traced.graph.constants) or not call.tensors
-        self._here = backends.current()
         self._stateless = not (
             traced.state or traced.writes or traced.clears or traced.draws or traced.key
         )
@@ -551,8 +548,6 @@ class _Program:
         if avals is None or len(args) != len(avals) or being_made or config.eager or observers:
             return _MISSED
         if not avals and backends.current() is not device:
-            return _MISSED
-        if self._makes and backends.current() is not self._here:
             return _MISSED
         arrays: list[Any] = []
         for x, (shape, dtype) in zip(args, avals):  # noqa: B905  of one length

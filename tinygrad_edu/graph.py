@@ -113,7 +113,7 @@ class Equation:
         return self.op.effect or any([made.has_effect for made in inner])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Graph:
     """A traced program: `inputs`, `constants` (values that are known, each with its Tensor),
     `equations` in an order in which they can be computed, and `outputs`.
@@ -295,6 +295,10 @@ class Graph:
             moved = sum(v.nbytes for v in (*made.values, *made.outputs))
             rows.append(Row(made, flops, moved))
         return Cost(self, tuple(rows))
+
+    def __repr__(self) -> str:
+        count = len(self.equations)
+        return f"<graph of {count} equation{'s' * (count != 1)}>"
 
     def __str__(self) -> str:
         return "\n".join(_lines(self, "graph"))
