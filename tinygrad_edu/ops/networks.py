@@ -233,7 +233,7 @@ def dot_product_attention(
         lowest = -3e4 if dtypes.is_half(scores.dtype) else -1e30
         scores = _onto_scores("mask", scores, seen, lambda s, m: where(m, s, lowest))
     weights = softmax(scores)
-    if mask is not None and seen is not None:
+    if seen is not None:
         weights = where(seen, weights, 0.0)  # also where all of a row is hidden
     return permute_dims(matmul(weights, permute_dims(value, (0, 2, 1, 3))), (0, 2, 1, 3))
 
