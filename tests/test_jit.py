@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
+import pickle
 import re
 import threading
 import warnings
@@ -139,6 +141,33 @@ def test_a_decorator_keeps_name_and_documentation() -> None:
     assert power(edu.tensor(3.0), 3).item() == 27
 
 
+def test_copies_have_programs_of_their_own() -> None:
+    class Scale:
+        def __init__(self) -> None:
+            self.factor = edu.Variable(2.0)
+            self.call = edu.jit(self.__call__)
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.factor
+
+    first = Scale()
+    assert first.call(edu.tensor(3.0)).item() == 6
+    second = copy.deepcopy(first)
+    second.factor.assign(10.0)
+    assert second.call(edu.tensor(3.0)).item() == 30
+    assert first.call(edu.tensor(3.0)).item() == 6
+
+
+@edu.jit
+def doubled(x: Any) -> Any:
+    return x * 2.0
+
+
+def test_what_has_a_name_is_pickled_by_it() -> None:
+    assert pickle.loads(pickle.dumps(doubled)) is doubled
+    assert copy.deepcopy(doubled) is doubled
+
+
 def test_methods_can_be_jitted() -> None:
     class Model:
         def __init__(self, slope: float) -> None:
@@ -246,6 +275,11 @@ def test_settings_of_jit_that_make_no_sense() -> None:
         edu.jit(lambda x: x, static_argnums=-1)
     with pytest.raises(errors.ArgumentError, match="static_argnames"):
         edu.jit(lambda x: x, static_argnames=[3])  # type: ignore[list-item]
+    with pytest.raises(errors.ArgumentError, match=r"'times'.*\['x', 'n'\]"):
+        edu.jit(lambda x, n: x, static_argnames="times")
+    with pytest.raises(errors.ArgumentError, match=r"2.*\['x', 'n'\]"):
+        edu.jit(lambda x, n: x, static_argnums=2)
+    edu.jit(lambda x, *n, **more: x, static_argnums=2, static_argnames="times")
 
 
 # Numbers and arrays
@@ -443,6 +477,24 @@ def test_variables_in_no_grad_and_not_trainable() -> None:
     same(step(edu.ones(2)), edu.tensor([2.0, 3.0]))
     with edu.no_grad():
         same(step(edu.ones(2)), edu.tensor([3.0, 4.0]))
+
+
+def test_a_function_of_nothing_but_state_is_for_the_device_of_that() -> None:
+    v, w = edu.Variable([1.0], device="xla"), edu.Variable([1.0])
+
+    @edu.jit
+    def step() -> Any:
+        v.assign_add(1.0)
+        return v * 1.0
+
+    for wanted in (2.0, 3.0):
+        y = step()
+        assert (y.item(), y.device, v.device) == (wanted, "xla", "xla")
+    with pytest.raises(errors.DeviceError, match=r"test_jit\.py.*'xla'.*'numpy'.*x\.to"):
+        edu.jit(lambda: (w * 1.0, v * 1.0))()
+    with pytest.raises(errors.DeviceError, match=r"test_jit\.py.*'numpy'.*'xla'.*x\.to"):
+        edu.jit(lambda x: w.assign_add(x))(edu.ones(1, device="xla"))
+    assert w.item() == 1
 
 
 def test_only_what_a_call_assigns_is_written() -> None:
@@ -996,8 +1048,6 @@ def test_a_value_on_a_tape_never_changes() -> None:
 
 
 def test_variables_do_not_share_memory_with_each_other_after_a_copy() -> None:
-    import copy
-
     v = edu.Variable([1.0])
 
     @edu.jit

@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import itertools
+import sys
 import threading
 import warnings
 import weakref
@@ -172,6 +173,14 @@ class Jitted(Generic[P, R]):
         hits = self._forgotten + sum([program.hits for program in programs])
         return CacheInfo(hits, self._misses, len(programs), ENTRIES)
 
+    def __reduce__(self) -> Any:
+        """Copies have programs of their own; what has a name is pickled by it."""
+        name = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Jitted, (self.function, self.static, self.named))
+
     def __repr__(self) -> str:
         return f"<jitted {getattr(self, '__qualname__', self.function)!s}>"
 
@@ -227,16 +236,22 @@ def _static_arguments(
     function: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]
 ) -> tuple[frozenset[int], frozenset[str]]:
     """The static arguments by position and by name: those given by one are so by the other."""
+    any_number, any_name = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     try:
-        parameters = list(inspect.signature(function).parameters)
+        known = inspect.signature(function).parameters
+        parameters, kinds = list(known), {p.kind for p in known.values()}
     except (TypeError, ValueError):
-        parameters = []
+        parameters, kinds = [], {any_number, any_name}
     for i in numbers:
         if not isinstance(i, int) or i < 0:
             raise ArgumentError(f"jit: static_argnums are positions from 0 on, not {i!r}")
+        if i >= len(parameters) and any_number not in kinds:
+            raise ArgumentError(f"jit: static_argnums has {i}, and there are {parameters}")
     for name in names:
         if not isinstance(name, str):
             raise ArgumentError(f"jit: static_argnames are names, not {name!r}")
+        if name not in parameters and any_name not in kinds:
+            raise ArgumentError(f"jit: static_argnames has {name!r}, and there are {parameters}")
     found = {*numbers, *[parameters.index(name) for name in names if name in parameters]}
     return frozenset(found), frozenset(names) | {p for i, p in enumerate(parameters) if i in found}
 

@@ -24,7 +24,7 @@ import numpy as np
 from . import backends, dtypes, tape, tensors, traces
 from .backends import Array, Device
 from .dtypes import DType
-from .errors import TracingError
+from .errors import DeviceError, TracingError
 from .graph import Atom, Equation, Graph, Place, Value
 from .op import Aval, Op, Shape
 from .tensors import Operators, Tensor, wrap
@@ -107,6 +107,7 @@ class Trace(Device):
         if variable not in self.variables:
             held = self.outside(variable)
             assert held is not None
+            self._settle(held._device)
             made = self.enter(held, variable.name or "v", variable._leaf)
             self.variables[variable], self.state[variable] = made, self.inputs[-1]
         if variable in self._assigned:
@@ -115,6 +116,17 @@ class Trace(Device):
                 data = self.kernels[assigned](found._data, before._data)
                 self.variables[variable] = wrap(Tensor, data, self, variable._leaf)
         return self.variables[variable]
+
+    def _settle(self, device: Device) -> None:
+        """Be for the device of a Variable, if nothing is known of where else."""
+        if device.level or device is self.base:
+            return
+        if self.inputs or self.constants:
+            raise DeviceError(
+                f"at {place()}: a Variable on device {device.name!r} is used in a jitted function "
+                f"on device {self.name!r}: bring them together with x.to()"
+            )
+        self._base, self.name = device, device.name
 
     def write_variable(self, variable: Variable, data: Traced) -> None:
         """Assign to a Variable, at this point of the program."""
