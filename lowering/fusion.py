@@ -204,7 +204,6 @@ class _Open:
         self._later: set[Value] = set()  # results of parts, which are there when the loop ends
         self._read: set[Value] = set()  # whose memory it reads
         self._across: set[Value] = set()  # and not row by row
-        self._writes = False  # state
         self._can_fail = False
 
     def add(self, made: Equation) -> None:
@@ -216,7 +215,6 @@ class _Open:
             self._read.add(origin)
             if x is not origin or not is_sliced(x, rows, _width(made)):
                 self._across.add(origin)
-        self._writes = self._writes or made.outputs[0] in self._in_place
         self._can_fail = self._can_fail or not self._can_write(made)
         if is_part(made, rows):
             self.unit.parts.append(made)
@@ -245,7 +243,7 @@ class _Open:
                 direct = x is old and is_sliced(x, rows, width)
                 if self._origins.get(x, x) is old and not direct:
                     return False
-        return not (self._writes and not self._can_write(made))
+        return True  # what is scheduled behind a write cannot fail
 
     def is_apart_from(self, made: Equation) -> bool:
         """Whether an equation may run before the loop."""
