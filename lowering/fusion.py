@@ -115,6 +115,11 @@ class Unit:
     def made(self) -> list[Value]:
         return [y for each in self.equations for y in each.outputs]
 
+    def slices(self, made: Equation, x: Value) -> bool:
+        """Whether an equation of the loop takes an operand row by row. One that broadcasts it takes
+        it whole, even if another one does not."""
+        return x in made.values and is_sliced(x, self.rows, _width(made))
+
     def read(self) -> list[Value]:
         """What comes from outside."""
         own = set(self.made())

@@ -216,7 +216,7 @@ class _Writer:
         rows = unit.rows
         step = max(1, BLOCK // _row_size(unit))
         made = set(unit.made())
-        whole = {y for each in unit.parts for y in each.outputs}
+        whole = [y for each in unit.parts for y in each.outputs]
         crossing = [y for y in unit.made() if y in self.crossing and y not in whole]
         for y in crossing:
             yield from self._opened(y)
@@ -235,22 +235,22 @@ class _Writer:
         yield f"        for i in range(start, stop, {step}):"
         yield f"            j = min(i + {step}, stop)"
         indent = "            "
-        inner: dict[Value, str] = {}
         ragged = rows % step
         if ragged and blocks:
             # The last block is shorter, and the last of all.
             yield f"{indent}if j - i < {step}:"
             for y in blocks:
                 yield f"{indent}    {self.names[y]}_ = {self.names[y]}_[: j - i]"
-        sliced = [x for x in unit.read() if self._by_rows(unit, x)]
+        sliced = [x for x in unit.read() if any(unit.slices(each, x) for each in unit.equations)]
         for x in (*sliced, *crossing):
             yield f"{indent}{self.names[x]}_ = {self.names[x]}[i:j]"
-        for x in (*sliced, *made):
-            inner[x] = f"{self.names[x]}_"
         for each in unit.equations:
             y = each.outputs[0]
+            inside = f"{self.names[y]}_"
             operands = [
-                inner.get(x, self.names[x]) if isinstance(x, Value) else _number(x)
+                f"{self.names[x]}_"
+                if isinstance(x, Value) and unit.slices(each, x)
+                else self._atom(x)
                 for x in each.inputs
             ]
             if y in whole:
@@ -263,11 +263,11 @@ class _Writer:
             call = _call(each, operands)
             if call is not None:
                 for line in call:
-                    yield indent + line.replace("@out", inner[y])
+                    yield indent + line.replace("@out", inside)
                 continue
             view = _view_of_rows(each, operands)
             found = self._kernel(each, operands) if view is None else view
-            copied = f"np.copyto({inner[y]}, {found})" if y in crossing else f"{inner[y]} = {found}"
+            copied = f"np.copyto({inside}, {found})" if y in crossing else f"{inside} = {found}"
             yield indent + copied
         work = max([x.size for x in (*unit.read(), *made)]) * len(unit.equations)
         if work >= _MUCH:
@@ -294,15 +294,6 @@ class _Writer:
         yield f"np.{_REDUCERS[made.op.name]}.reduce({name}_parts, axis=0, out={name})"
         if made.op.name == "mean":
             yield f"np.divide({name}, {made.values[0].size // y.size}, out={name})"
-
-    def _by_rows(self, unit: fusion.Unit, x: Value) -> bool:
-        """Whether a loop takes an operand row by row. An operation that broadcasts it takes it
-        whole."""
-        for each in unit.equations:
-            if x in each.values:
-                width = each.outputs[0].ndim if each.op.elementwise else None
-                return fusion.is_sliced(x, unit.rows, width)
-        return False
 
     def _scratch(
         self, unit: fusion.Unit, blocks: Sequence[Value], step: int

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -113,7 +114,6 @@ def test_gradients_are_those_of_differences(function: Callable[..., Any]) -> Non
 
 
 def test_values_and_gradients_are_those_of_jax() -> None:
-    jax = pytest.importorskip("jax")
     rng = np.random.default_rng(0)
     W, U = rng.normal(size=(2, 3, 3)).astype("float32") * 0.5
     xs = rng.normal(size=(7, 3)).astype("float32")

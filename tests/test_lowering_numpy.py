@@ -164,6 +164,8 @@ def test_an_update_that_reads_other_rows_reads_them_first(manner: str) -> None:
         lambda x: edu.softmax(x * 2.0, axis=0) * x,
         lambda x: edu.reshape(x * 2.0, (36,)) * 3.0,
         lambda x: edu.broadcast_to((x * 2.0)[:1], (6, 6)) * x,
+        lambda x: (lambda v: (x * v).sum(axis=1) + v * 2.0)(edu.cumulative_sum(x[0])),
+        lambda x: (lambda v: edu.sin(v) + (x + v).sum(axis=1))(edu.cumulative_sum(x[0])),
     ],
 )
 def test_what_a_loop_makes_is_whole_when_it_is_needed_whole(
