@@ -182,11 +182,12 @@ def loops(
         else:
             done += [*front, *(loop.closed(worth) if loop is not None else ())]
             front, loop = [], None
-            out = made.outputs[0]
-            if made.op.name not in VIEWS and out.shape and by_rows(made, out.shape[0]):
-                loop = _Open(out.shape[0], plan, origins, can_write)
+            shape = made.outputs[0].shape
+            loop = _Open(shape[0], plan, origins, can_write) if shape else None
+            if loop is not None and loop.takes(made) and not is_part(made, loop.unit.rows):
                 loop.add(made)
             else:
+                loop = None
                 done.append(Unit([made]))
     return [*done, *front, *(loop.closed(worth) if loop is not None else ())]
 

@@ -150,6 +150,15 @@ def test_an_update_that_reads_other_rows_reads_them_first(manner: str) -> None:
     assert_allclose(v.numpy(), expected)
 
 
+def test_an_update_of_one_operation_reads_other_rows_first(manner: str) -> None:
+    start = np.arange(36.0).reshape(6, 6)
+    v = edu.Variable(start)
+    step = edu.jit(lambda: v.assign(edu.square(v.T)))
+    step()
+    step()
+    assert_array_equal(v.numpy(), start**4)
+
+
 @pytest.mark.parametrize(
     "function",
     [
