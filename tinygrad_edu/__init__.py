@@ -11,7 +11,8 @@ Tensor(6., dtype=float32)
 other devices and extras are imported when they are first used.
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from . import tensors as _tensors  # noqa: F401  first: Tensor and its operations need each other
 
@@ -79,5 +80,39 @@ __all__ = [
     "vjp",
     "vmap",
 ]
+
+# Layers, models and training, by where they are found: imported when first asked for.
+_LATER = {
+    "Input": "models",
+    "Layer": "layers",
+    "Model": "models",
+    "Sequential": "models",
+    "callbacks": "callbacks",
+    "constraints": "constraints",
+    "data": "data",
+    "initializers": "initializers",
+    "layers": "layers",
+    "losses": "losses",
+    "metrics": "metrics",
+    "models": "models",
+    "optimizers": "optimizers",
+    "register": "registry",
+    "regularizers": "regularizers",
+    "saving": "saving",
+    "schedules": "schedules",
+    "train": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = _LATER[name]
+    module = importlib.import_module(f".{place}", __name__)
+    found = module if name == place else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
 if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by this
     __all__ += ops.__all__
