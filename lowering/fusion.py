@@ -55,21 +55,17 @@ class Schedule:
 def schedule(
     graph: Graph, updates: Mapping[int, int], can_write: Callable[[Equation], bool]
 ) -> Schedule:
-    """An order in which state is written last. `updates` has the input that an output takes the
-    place of; `can_write` says of an equation whether it can put its result where it is told to,
-    and cannot fail."""
+    """An order in which what can fail comes first, and what little lives is used soon. `updates`
+    has the input that an output takes the place of; `can_write` says of an equation whether it can
+    put its result where it is told to, and cannot fail."""
     makers = {y: made for made in graph.equations for y in made.outputs}
     writers: dict[Value, Value] = {}
     for i, place in updates.items():
         new = graph.outputs[i]
         if isinstance(new, Value) and new in makers and can_write(makers[new]):
             writers.setdefault(new, graph.inputs[place])
-    feeds_failure: set[Value] = set()  # what something that can fail depends on
-    for made in reversed(graph.equations):
-        fails = not can_write(made) and made.op.name not in VIEWS
-        if fails or not feeds_failure.isdisjoint(made.outputs):
-            feeds_failure.update(made.values)
-    writers = {new: old for new, old in writers.items() if new not in feeds_failure}
+    first = _that_can_fail(graph, can_write)
+    writers = {new: old for new, old in writers.items() if makers[new] not in first}
     late = _behind(graph, writers)
     order = [made for made in graph.equations if made not in late]
     order += [made for made in graph.equations if made in late]
@@ -82,7 +78,22 @@ def schedule(
         for new, old in writers.items()
         if max(readers.get(old, [-1])) <= position[makers[new]] and old not in results
     }
-    return Schedule(order, fine)
+    before = _writes_after(order, fine)
+    anchors = [made for made in order if made in first]
+    anchors += _by_work([made for made in order if made not in first], before)
+    return Schedule(_close_together(order, anchors, before), fine)
+
+
+def _that_can_fail(graph: Graph, can_write: Callable[[Equation], bool]) -> set[Equation]:
+    """The equations that can fail, and all that they depend on."""
+    needed: set[Value] = set()
+    found: set[Equation] = set()
+    for made in reversed(graph.equations):
+        fails = not can_write(made) and made.op.name not in VIEWS
+        if fails or not needed.isdisjoint(made.outputs):
+            found.add(made)
+            needed.update(made.values)
+    return found
 
 
 def _behind(graph: Graph, values: Iterable[Value]) -> set[Equation]:
@@ -94,6 +105,62 @@ def _behind(graph: Graph, values: Iterable[Value]) -> set[Equation]:
             late.add(made)
             found.update(made.outputs)
     return late
+
+
+def _by_work(
+    equations: Sequence[Equation], before: Mapping[Equation, Sequence[Equation]]
+) -> list[Equation]:
+    """The contractions, reductions and so on, and each elementwise equation that ends a chain as
+    soon as the last of those it depends on is there: a weight is updated when its gradient is."""
+    read = {x for made in equations for x in made.values}
+    rank: dict[Value, int] = {}
+    found: list[tuple[int, int, Equation]] = []
+    for i, made in enumerate(equations):
+        cheap = made.op.elementwise or made.op.name in VIEWS
+        depends = [rank.get(x, -1) for x in made.values]
+        depends += [rank.get(y, -1) for other in before.get(made, ()) for y in other.outputs]
+        own = max(depends, default=-1) if cheap else i
+        rank.update(dict.fromkeys(made.outputs, own))
+        if not cheap or read.isdisjoint(made.outputs):
+            found.append((own, i, made))
+    return [made for _, _, made in sorted(found, key=lambda each: each[:2])]
+
+
+def _close_together(
+    equations: Sequence[Equation],
+    anchors: Iterable[Equation],
+    before: Mapping[Equation, Sequence[Equation]],
+) -> list[Equation]:
+    """The anchors in order, with what each depends on right before it, so that few values are alive
+    at a time; and `before` an equation that writes over state, those that read it."""
+    makers = {y: made for made in equations for y in made.outputs}
+    found: dict[Equation, None] = {}
+    for anchor in anchors:
+        waiting = [anchor]
+        while waiting:
+            made = waiting[-1]
+            needed = [makers[x] for x in made.values if x in makers]
+            missing = [each for each in (*needed, *before.get(made, ())) if each not in found]
+            if missing:
+                waiting += missing[::-1]
+            else:
+                found.setdefault(made)
+                waiting.pop()
+    return list(found)
+
+
+def _writes_after(
+    equations: Sequence[Equation], in_place: Mapping[Value, Value]
+) -> dict[Equation, list[Equation]]:
+    """For each equation that writes over state, the others that read it."""
+    readers = uses(equations, aliases(equations))
+    found: dict[Equation, list[Equation]] = {}
+    for made in equations:
+        olds = [in_place[y] for y in made.outputs if y in in_place]
+        others = [equations[i] for old in olds for i in readers.get(old, ())]
+        if others := [each for each in others if each is not made]:
+            found[made] = others
+    return found
 
 
 # Loops
@@ -172,16 +239,14 @@ def loops(
     on it; otherwise the loop is closed.
     """
     done: list[Unit] = []
-    front: list[Unit] = []
     loop: _Open | None = None
     for made in plan.equations:
         if loop is not None and loop.takes(made):
             loop.add(made)
         elif loop is not None and loop.is_apart_from(made):
-            front.append(Unit([made]))
+            loop.pass_by(made)
         else:
-            done += [*front, *(loop.closed(worth) if loop is not None else ())]
-            front, loop = [], None
+            done += loop.closed(worth) if loop is not None else []
             shape = made.outputs[0].shape
             loop = _Open(shape[0], plan, origins, can_write) if shape else None
             if loop is not None and loop.takes(made) and not is_part(made, loop.unit.rows):
@@ -189,7 +254,7 @@ def loops(
             else:
                 loop = None
                 done.append(Unit([made]))
-    return [*done, *front, *(loop.closed(worth) if loop is not None else ())]
+    return [*done, *(loop.closed(worth) if loop is not None else [])]
 
 
 class _Open:
@@ -203,6 +268,8 @@ class _Open:
         can_write: Callable[[Equation], bool],
     ) -> None:
         self.unit = Unit([], rows)
+        self._front: list[Equation] = []  # what may run before it
+        self._order: list[Equation] = []  # of both
         self._in_place = plan.in_place
         self._origins = origins
         self._can_write = can_write
@@ -215,6 +282,7 @@ class _Open:
     def add(self, made: Equation) -> None:
         """Take an equation in."""
         rows = self.unit.rows
+        self._order.append(made)
         self.unit.equations.append(made)
         for x in made.values:
             origin = self._origins.get(x, x)
@@ -227,6 +295,11 @@ class _Open:
             self._later.update(made.outputs)
         else:
             self._own.update(made.outputs)
+
+    def pass_by(self, made: Equation) -> None:
+        """Have an equation run before the loop."""
+        self._order.append(made)
+        self._front.append(made)
 
     def takes(self, made: Equation) -> bool:
         """Whether an equation can share the loop."""
@@ -257,44 +330,19 @@ class _Open:
             for memory in (x, self._origins.get(x, x)):
                 if memory in self._own or memory in self._later:
                     return False
-        return all(self._in_place.get(y) not in self._read for y in made.outputs)
+        olds = [self._in_place[y] for y in made.outputs if y in self._in_place]
+        return not olds or (not self._can_fail and self._read.isdisjoint(olds))
 
     def closed(self, worth: Callable[[Unit], bool]) -> list[Unit]:
-        """The loop, or its equations one by one."""
+        """The loop after what may run before it; or all equations one by one, in their order."""
         if worth(self.unit):
-            self.unit.equations = _close_together(self.unit.equations, self._in_place)
-            return [self.unit]
-        return [Unit([each]) for each in self.unit.equations]
-
-
-def _close_together(
-    equations: Sequence[Equation], in_place: Mapping[Value, Value]
-) -> list[Equation]:
-    """Equations with what each depends on right before it, so that few values are alive at a time.
-    State is written after it was read."""
-    makers = {y: made for made in equations for y in made.outputs}
-    readers: dict[Value, list[Equation]] = {}
-    for made in equations:
-        for x in made.values:
-            readers.setdefault(x, []).append(made)
-    found: dict[Equation, None] = {}
-    for last in equations:
-        if any(y in readers for y in last.outputs):
-            continue
-        waiting = [last]
-        while waiting:
-            made = waiting[-1]
-            before = [makers[x] for x in made.values if x in makers]
-            for y in made.outputs:
-                if y in in_place:
-                    before += [each for each in readers.get(in_place[y], ()) if each is not made]
-            missing = [each for each in before if each not in found]
-            if missing:
-                waiting += missing[::-1]
-            else:
-                found.setdefault(made)
-                waiting.pop()
-    return list(found)
+            equations = self.unit.equations
+            read = {x for made in equations for x in made.values}
+            last = [made for made in equations if read.isdisjoint(made.outputs)]
+            before = _writes_after(equations, self._in_place)
+            self.unit.equations = _close_together(equations, last, before)
+            return [*(Unit([each]) for each in self._front), self.unit]
+        return [Unit([each]) for each in self._order]
 
 
 def _width(made: Equation) -> int | None:

@@ -201,9 +201,11 @@ def test_state_is_read_before_it_is_written(manner: str) -> None:
 
 def test_an_error_comes_before_anything_is_written(manner: str) -> None:
     logits, v = np.ones((20, 3), "f4"), edu.Variable(np.zeros((20, 3), "f4"))
+    calls = edu.Variable(0.0)
 
     @edu.jit
     def step(labels: Any) -> Any:
+        calls.assign_add(1.0)
         loss = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         v.assign_add(logits * 0.5 + loss.reshape(-1, 1))
         return loss
@@ -217,6 +219,7 @@ def test_an_error_comes_before_anything_is_written(manner: str) -> None:
     ):
         step(wrong)
     assert_array_equal(v._tensor._data, before)
+    assert calls.item() == 1.0
 
 
 @pytest.mark.parametrize("function", [ops.inv, ops.cholesky])
