@@ -236,14 +236,14 @@ def loops(
     it is `worth` it.
 
     Greedy: an equation joins the open loop if it can; it goes in front of it if it does not depend
-    on it; otherwise the loop is closed.
+    on it, and is not itself the start of one like it; otherwise the loop is closed.
     """
     done: list[Unit] = []
     loop: _Open | None = None
     for made in plan.equations:
         if loop is not None and loop.takes(made):
             loop.add(made)
-        elif loop is not None and loop.is_apart_from(made):
+        elif loop is not None and loop.is_apart_from(made) and not loop.is_small_for(made):
             loop.pass_by(made)
         else:
             done += loop.closed(worth) if loop is not None else []
@@ -277,6 +277,7 @@ class _Open:
         self._later: set[Value] = set()  # results of parts, which are there when the loop ends
         self._read: set[Value] = set()  # whose memory it reads
         self._across: set[Value] = set()  # and not row by row
+        self._size = 0
         self._can_fail = False
 
     def add(self, made: Equation) -> None:
@@ -290,6 +291,7 @@ class _Open:
             if x is not origin or not is_sliced(x, rows, _width(made)):
                 self._across.add(origin)
         self._can_fail = self._can_fail or not self._can_write(made)
+        self._size = max(self._size, *[x.size for x in (*made.values, *made.outputs)])
         if is_part(made, rows):
             self.unit.parts.append(made)
             self._later.update(made.outputs)
@@ -332,6 +334,10 @@ class _Open:
                     return False
         olds = [self._in_place[y] for y in made.outputs if y in self._in_place]
         return not olds or (not self._can_fail and self._read.isdisjoint(olds))
+
+    def is_small_for(self, made: Equation) -> bool:
+        """Whether an equation had better open a loop of its own."""
+        return made.op.elementwise and 8 * made.outputs[0].size > self._size
 
     def closed(self, worth: Callable[[Unit], bool]) -> list[Unit]:
         """The loop after what may run before it; or all equations one by one, in their order."""
@@ -418,3 +424,51 @@ def _place(found: Buffers, free: list[int], value: Value, size: int) -> None:
     if slot in free:
         free.remove(slot)
     found.places[value] = slot
+
+
+def share_results(
+    units: Sequence[Unit],
+    plan: Schedule,
+    origins: Mapping[Value, Value],
+    passing: Callable[[Value], bool],
+    owned: Callable[[Value], bool],
+    can_write: Callable[[Equation], bool],
+) -> dict[Value, Value]:
+    """For values that are `passing`, the result in whose memory they may live, for an elementwise
+    operation makes it of them: one with memory of its own, or of old state (`owned`).
+
+    They have its shape and dtype, and nothing else reads them; where the memory holds old state,
+    they are made when nobody reads that any more, and nothing can fail.
+    """
+    order = [made for unit in units for made in unit.equations]
+    unit_of = {made: unit for unit in units for made in unit.equations}
+    position = {made: i for i, made in enumerate(order)}
+    makers = {y: made for made in order for y in made.outputs}
+    readers = uses(order, origins)
+    failing = [
+        i for i, made in enumerate(order) if made.op.name not in VIEWS and not can_write(made)
+    ]
+    found: dict[Value, Value] = {}
+    for last in reversed(order):
+        (result, *others) = last.outputs
+        if others or not owned(result):
+            continue
+        old, made = plan.in_place.get(result), last
+        until = -1 if old is None else max([-1, *readers.get(old, ()), *failing[-1:]])
+        while made.op.elementwise:
+            unit = unit_of[made]
+            before = [
+                x
+                for x in made.values
+                if x in makers
+                and (x.aval == result.aval and x not in origins and passing(x))
+                and readers[x] == [position[made]]
+                and (unit_of[makers[x]] is unit or not (unit.is_loop or unit_of[makers[x]].is_loop))
+                and (makers[x].op.elementwise and position[makers[x]] >= until)
+                and all([origins.get(z, z) is not old or z is old for z in makers[x].values])
+            ]
+            if not before:
+                break
+            found[before[0]] = result
+            made = makers[before[0]]
+    return found

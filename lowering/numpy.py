@@ -100,16 +100,33 @@ class _Writer:
         needed = [x for unit in self.units for x in unit.read()]
         self.crossing = self.given.union(needed)
         self.hidden = self.crossing - self.given
+        self.shared = fusion.share_results(
+            self.units, self.plan, self.origins, self._passes, self._is_owned, can_write
+        )
+        self.names.update({x: self.names[y] for x, y in self.shared.items()})
+        self.opened: set[Value] = set()
         self.buffers = fusion.assign_buffers(
             self.units, self._is_buffered, self.origins, kept=self.given
         )
+        within = {y for unit in self.units if unit.is_loop for y in unit.made()} - self.crossing
+        self.named: dict[Value, list[Value]] = {}  # what shows the memory of each, outside of loops
+        for y in self.makers:
+            if y not in within:
+                self.named.setdefault(self.origins.get(y, y), []).append(y)
         self.scratch: dict[str, list[tuple[Shape, np.dtype[Any], int]]] = {}
         self.source = "\n".join(self._lines())
 
     def _is_buffered(self, value: Value) -> bool:
         """Whether a value lives in a buffer for as long as the program needs it."""
-        made = self.makers[value]
-        return value in self.hidden and can_write(made) and value.size > 0
+        return self._passes(value) and value in self.hidden and value not in self.shared
+
+    def _passes(self, value: Value) -> bool:
+        """Whether a value lives where the program wants it, and not for good."""
+        return value.size > 0 and value not in self.given and can_write(self.makers[value])
+
+    def _is_owned(self, value: Value) -> bool:
+        """Whether a result is written into memory that is its own."""
+        return value.size > 0 and value in self.given and can_write(self.makers[value])
 
     def equation_at(self, line: int) -> Equation | None:
         """The equation that a line of the source, counted from 1, computes."""
@@ -178,10 +195,9 @@ class _Writer:
         """What is in memory of its own, of some size, and nobody uses after unit i: with its views,
         whatever shows the same memory."""
         for x in {self.origins.get(x, x): None for x in self.units[i].read()}:
-            large = x in self.makers and x.nbytes >= _LARGE
+            large = x in self.makers and x.nbytes >= _LARGE and x not in self.shared
             if large and self.last[x] == i and x not in self.buffers.places and not self._leaves(x):
-                yield x
-                yield from [view for view, origin in self.origins.items() if origin is x]
+                yield from self.named.get(x, ())
 
     def _leaves(self, x: Value) -> bool:
         """Whether a value, or a view of it, is an output."""
@@ -224,7 +240,7 @@ class _Writer:
             count = -(-rows // step)
             yield f"{self.names[y]}_parts = np.empty({(count, *y.shape)!r}, {_dtype(y.dtype)})"
         local = [y for y in unit.made() if y not in self.crossing and y not in whole]
-        blocks = [y for y in local if can_write(self.makers[y])]
+        blocks = [y for y in local if can_write(self.makers[y]) and y not in self.shared]
         body = f"loop{number}"
         yield f"def {body}(start, stop):"
         if blocks:
@@ -279,7 +295,11 @@ class _Writer:
 
     def _opened(self, y: Value) -> Iterator[str]:
         """Memory for a value that is written bit by bit, or by `out=`."""
+        y = self.shared.get(y, y)
         name = self.names[y]
+        if y in self.opened:
+            return
+        self.opened.add(y)
         if y in self.plan.in_place:
             old = self.names[self.plan.in_place[y]]
             yield f"{name} = {old} if own_{old} else np.empty_like({old})"
@@ -452,8 +472,9 @@ def apart(x: Any) -> np.ndarray:
 # Loops over blocks
 
 
-BLOCK = 1 << 15
-"""Elements of the widest array in a block: a few such blocks fit in a core's cache."""
+BLOCK = 1 << 16
+"""Elements of the widest array in a block: a few such blocks fit in a core's cache, and threads
+meet at Python's lock seldom."""
 
 _MUCH = 1 << 21
 """Elements times operations from which it pays to wake other threads."""
