@@ -310,6 +310,23 @@ def test_a_variable_assigned_in_one_branch_keeps_its_value_in_the_other() -> Non
     assert untouched.numpy() == 5
 
 
+def test_a_branch_reads_a_variable_that_was_assigned_before_it() -> None:
+    average, w = edu.Variable([1.0]), edu.Variable([0.0])
+
+    @edu.jit
+    def step(takes: edu.Tensor) -> None:
+        average.assign(average * 0.5)
+
+        def take() -> None:
+            w.assign(average)
+
+        ops.cond(takes, take, lambda: None)
+
+    for takes in (False, True):
+        step(edu.tensor(takes))
+    assert (average.item(), w.item()) == (0.25, 0.25)
+
+
 def test_what_decides_may_be_a_variable() -> None:
     v = edu.Variable(1.0)
     f = edu.jit(

@@ -168,3 +168,70 @@ def test_far_out_an_activation_is_x_or_0_and_nothing_overflows(
         (slope,) = pull_back(ops.ones_like(found))
     np.testing.assert_allclose(found.numpy(), np.maximum(x, 0), rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(slope.numpy(), x > 0, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize(
+    "function",
+    [ops.gelu, lambda x: ops.gelu(x, approximate=False), ops.silu, ops.softplus, ops.softsign],
+)
+def test_an_activation_of_a_large_array_is_that_of_its_parts(
+    function: Callable[..., Any], dtype: str
+) -> None:
+    x = np.random.default_rng(0).normal(scale=4, size=(1500, 1000)).astype(dtype)
+    g = x[::-1].copy()
+    found, pull_back = edu.vjp(function, x)
+    of_parts = [edu.vjp(function, part) for part in np.split(x, 3)]
+    assert np.array_equal(found.numpy(), np.concatenate([y.numpy() for y, _ in of_parts]))
+    slopes = [
+        pull(edu.tensor(part))[0].numpy()
+        for (_, pull), part in zip(of_parts, np.split(g, 3), strict=True)
+    ]
+    assert np.array_equal(pull_back(edu.tensor(g))[0].numpy(), np.concatenate(slopes))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (300, 1000), (3, 100, 1000), (2000, 1, 200)])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_a_layer_norm_of_any_size_is_its_formula(shape: tuple[int, ...], offset: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(offset, 1, shape)
+    g = rng.normal(size=shape)
+    gamma, beta = rng.normal(size=(2, shape[-1]))
+    found, pull_back = edu.vjp(
+        ops.layer_norm, *(edu.tensor(y, "float32") for y in (x, gamma, beta))
+    )
+    of_x, of_gamma, of_beta = pull_back(edu.tensor(g, "float32"))
+    x, g = x.astype("float32").astype("float64"), g.astype("float32").astype("float64")
+    spread = np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+    z, scaled = (x - x.mean(-1, keepdims=True)) / spread, g * gamma
+    along = scaled.mean(-1, keepdims=True) + z * (scaled * z).mean(-1, keepdims=True)
+    others = tuple(range(len(shape) - 1))
+    for ours, expected in (
+        (found, z * gamma + beta),
+        (of_x, (scaled - along) / spread),
+        (of_gamma, (g * z).sum(others)),
+        (of_beta, g.sum(others)),
+    ):
+        scale = max(1.0, offset) * float(np.abs(expected).max())
+        np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=1e-6 * scale)
+
+
+def test_a_compiled_cross_entropy_and_its_gradient_share_their_powers() -> None:
+    def loss(logits: Any, classes: Any) -> Any:
+        return ops.sparse_categorical_crossentropy(classes, logits, from_logits=True).mean()
+
+    graph = edu.jit(edu.value_and_grad(loss)).trace(np.ones((2, 3)), np.array([0, 2]))
+    assert str(graph).count("shifted_powers(") == 1
+    assert "exp(" not in str(graph)
+
+
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_a_sparse_crossentropy_has_the_curvature_of_softmax(axis: int) -> None:
+    logits = np.array([0.5, -1.0, 2.0])
+    p = np.exp(logits) / np.exp(logits).sum()
+    loss = edu.hessian(
+        lambda x: ops.sparse_categorical_crossentropy(
+            np.array([1]), ops.expand_dims(x, axis=-1 - axis), from_logits=True, axis=axis
+        ).sum()
+    )
+    np.testing.assert_allclose(loss(logits).numpy(), np.diag(p) - np.outer(p, p), atol=1e-12)

@@ -395,7 +395,7 @@ def test_stages_name_the_passes_that_changed_something() -> None:
 # What operations say they are linear in
 
 
-WINDOW = {"dilation": 1, "padding": (0, 0)}
+STEP = {"size": 2, "step": 1, "padding": (0, 0)}
 CALLS: dict[str, tuple[Sequence[Any], dict[str, Any]]] = {
     "reshape": ([(2, 3)], {"shape": (3, 2)}),
     "permute_dims": ([(2, 3)], {"axes": (1, 0)}),
@@ -407,16 +407,20 @@ CALLS: dict[str, tuple[Sequence[Any], dict[str, Any]]] = {
     "matmul": ([(2, 3), (3, 4)], {}),
     "softmax_slope": ([(2, 3), (2, 3)], {"axis": (1,)}),
     "log_softmax_slope": ([(2, 3), (2, 3)], {"axis": (1,)}),
-    "sparse_crossentropy_slope": ([np.array([2, 0], "int32"), (2, 3), (2,)], {"axis": 1}),
+    "sparse_crossentropy_slope": (
+        [np.array([2, 0], "int32"), (2, 3), (2, 3), (2,)],
+        {"axis": 1},
+    ),
     "standardize_slope": ([(2, 3), (2, 3)], {"axis": (1,), "epsilon": 0.01}),
     "root_mean_square_slope": ([(2, 3), (2, 3)], {"axis": (1,), "epsilon": 0.01}),
     "layer_norm_slope": ([(2, 3), (2, 3), (3,)], {"axis": (1,), "epsilon": 0.01}),
     "put": ([(2,), np.array([1, 0], "int32")], {"size": 3, "axis": 0, "distinct": True}),
-    "overlap_add": ([(4, 2)], {"length": 5, "axis": 0, "size": 2, "step": 1, **WINDOW}),
+    "overlap_add": ([(4, 2)], {"length": 5, "axis": 0, "dilation": 1, **STEP}),
     "conv": ([(2, 5, 3), (2, 3, 4)], {}),
     "conv_transpose": ([(2, 5, 3), (2, 4, 3)], {}),
     "conv_kernel": ([(2, 5, 3), (2, 4, 6)], {"window": 2}),
-    "kept": ([(3,), np.array([True, False, True])], {}),
+    "to_largest": ([(2, 3), (2, 4), (2, 3)], {"axis": 1, **STEP}),
+    "at_largest": ([(2, 4), (2, 4), (2, 3)], {"axis": 1, **STEP}),
 }
 
 

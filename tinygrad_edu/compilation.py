@@ -419,7 +419,8 @@ def _described(part: Any) -> str:
     kind, *details = part
     if isinstance(kind, type) and issubclass(kind, Tensor):
         return str(Aval(*details[:2]))
-    return "another Variable" if kind is Variable else repr(details[0])
+    variable = isinstance(kind, type) and issubclass(kind, Variable)
+    return "another Variable" if variable else repr(details[0])
 
 
 def _names(function: Callable[..., Any], structure: tree.Structure) -> Iterator[str]:
@@ -666,7 +667,7 @@ class _Program:
         traced, device = self.traced, self._device
         with self._lock:
             for met in _there(traced.state):
-                held = met._tensor if met.__class__ is Variable else met.held
+                held = met._tensor if isinstance(met, Variable) else met.held
                 arrays.append(held._data)
             owned = [not variable._shared for variable in _there(traced.updated)]
             if traced.draws:
@@ -685,7 +686,7 @@ class _Program:
                 if traced.key is not None:
                     random.default_generator().seed(traced.key)
             for met, data in zip(_there(traced.writes), results[traced.results :], strict=False):
-                if met.__class__ is not Variable:
+                if not isinstance(met, Variable):
                     met.held = wrap(Tensor, data, device, None)
                     continue
                 if data is not met._tensor._data:

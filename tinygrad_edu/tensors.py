@@ -574,6 +574,14 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
     return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
 
 
+def borrowed(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
+    """An array on the current device for a short while, without a copy where that is safe: nobody
+    may change it meanwhile."""
+    here = backends.current()
+    made = to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
+    return wrap(Tensor, here.adopt(made), here, None)
+
+
 def as_tensors(*xs: Any) -> list[Tensor]:
     """Several values as Tensors, those that are none yet on the device of those that are."""
     found = [x.value if isinstance(x, Operators) else x for x in xs]

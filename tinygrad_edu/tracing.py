@@ -113,7 +113,8 @@ class Trace(Device):
         if variable in self._assigned:
             found, before = self.variables[variable], self._assigned.pop(variable)
             if dtypes.is_float(found.dtype):
-                data = self.kernels[assigned](found._data, before._data)
+                with traces.making(self):  # who reads may be a trace inside of this one
+                    data = self.kernels[assigned](found._data, before._data)
                 self.variables[variable] = wrap(Tensor, data, self, variable._leaf)
         return self.variables[variable]
 

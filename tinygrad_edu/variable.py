@@ -6,6 +6,7 @@ made before keep the value they saw.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ class Variable(Operators):
     """State of a fixed shape, dtype and device. Usable wherever a Tensor is.
 
     `trainable` says whether tapes follow it; by default they do if its dtype is a float. With
-    `requires_grad`, `backward()` fills its `.grad` too.
+    `requires_grad`, `backward()` fills its `.grad` too. `constraint` and `regularizer` are for who
+    trains it: a function that gives the value it may have, and one that gives a loss.
 
     >>> v = Variable([1.0, 2.0])
     >>> v[0].assign(5.0)
@@ -31,7 +33,19 @@ class Variable(Operators):
     Tensor([10.,  4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_leaf", "_shared", "_tensor", "name", "trainable")
+    __slots__ = (
+        "__weakref__",
+        "_leaf",
+        "_shared",
+        "_tensor",
+        "constraint",
+        "name",
+        "regularizer",
+        "trainable",
+    )
+
+    constraint: Callable[[Tensor], Any] | None
+    regularizer: Callable[[Tensor], Any] | None
 
     def __init__(
         self,
@@ -51,6 +65,7 @@ class Variable(Operators):
                 "a float dtype"
             )
         self.name = name
+        self.constraint = self.regularizer = None
         self.trainable = differentiable if trainable is None else trainable
         followers = tape.EVERY if requires_grad else tape.EXPLICIT if self.trainable else ()
         self._leaf = tape.Leaf(followers)
@@ -118,8 +133,9 @@ class Variable(Operators):
         return self
 
     def __reduce__(self) -> Any:
-        settings = (self.trainable, self._leaf.tapes is tape.EVERY, self.name, self.device.name)
-        return _rebuild, (np.array(self.numpy()), *settings)
+        followed = bool(self._leaf.tapes), self._leaf.tapes is tape.EVERY
+        settings = (self.trainable, self.name, self.device.name, self.constraint, self.regularizer)
+        return _rebuild, (type(self), np.array(self.numpy()), *followed, *settings)
 
     def __repr__(self) -> str:
         details = f", name={self.name!r}" if self.name else ""
@@ -128,11 +144,22 @@ class Variable(Operators):
 
 
 def _rebuild(
-    array: np.ndarray, trainable: bool, requires_grad: bool, name: str | None, device: str
+    kind: type[Variable],
+    array: np.ndarray,
+    followed: bool,
+    requires_grad: bool,
+    trainable: bool,
+    name: str | None,
+    device: str,
+    constraint: Any,
+    regularizer: Any,
 ) -> Variable:
     """A Variable that was pickled or copied: one of its own."""
     settings: dict[str, Any] = {"requires_grad": requires_grad, "name": name, "device": device}
-    return Variable(array, trainable=trainable, **settings)
+    made = kind(array, trainable=followed, **settings)
+    made.trainable = trainable  # which may have changed since it was made
+    made.constraint, made.regularizer = constraint, regularizer
+    return made
 
 
 def _known(given: Tensor, held: Tensor, how: str) -> Tensor:

@@ -16,11 +16,11 @@ import numpy as np
 from .. import tensors
 from ..backends import Array
 from ..errors import ArgumentError
-from ..op import Binary, Elementwise, Unary, binary, normalize_axis, real
+from ..op import Binary, Elementwise, Unary, apply, binary, normalize_axis, real
 from ..tensors import Tensor, TensorLike
-from .blocks import at_least, at_most, between, in_blocks
+from .blocks import at_least, at_most, between, in_blocks_of_out
 from .elementwise import abs, exp, expm1, minimum, sigmoid, sign, tanh, where
-from .kernels import alone, constants, in_float32, onto
+from .kernels import alone, constants, in_float32, into, kept, onto, times
 from .reduction import as_float
 from .special import erf
 
@@ -74,8 +74,6 @@ class Relu(Unary):
 
 relu = Relu()
 
-_BITS = {2: np.dtype("int16"), 4: np.dtype("int32"), 8: np.dtype("int64")}
-
 
 class Gate(Elementwise):
     """A cotangent g where x is positive, else 0, whatever g is: also for an infinite one."""
@@ -85,25 +83,36 @@ class Gate(Elementwise):
     gradients = (lambda h, out, g, x: binary(gate, h, x), None)
 
     def forward(self, xp: Any, g: Array, x: Array) -> Array:
-        passed = x > 0
-        if xp is not np:
-            return xp.where(passed, g, g.dtype.type(0))
-        # The bits of g times 0 or 1: a tenth of the time that NumPy's `where` takes.
-        return np.multiply(g.view(_BITS[g.dtype.itemsize]), passed).view(g.dtype)
+        return kept(xp, g, x > 0)
 
 
 gate = Gate()
 
 
+def _in_steps(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
+    """A kernel of many steps, which takes `out`: halves in float32, and large arrays of NumPy's
+    block by block."""
+    compute = in_float32(xp, forward)
+    return in_blocks_of_out(compute) if xp is np else compute
+
+
 class _Smooth(Unary, abstract=True):
-    """Base of the activations that halves compute in float32, with so many steps that NumPy goes
-    over large arrays block by block."""
+    """Base of the activations of many steps."""
 
     result = "float"
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
-        compute = in_float32(xp, self.forward)
-        return in_blocks(compute) if xp is np else compute
+        return _in_steps(xp, self.forward)
+
+
+class _Slope(Binary, abstract=True):
+    """Base of what takes a cotangent g of such an activation of x, and gives that of x."""
+
+    result = "float"
+    linear = (0,)
+
+    def kernel(self, xp: Any) -> Callable[..., Any]:
+        return _in_steps(xp, self.forward)
 
 
 class Silu(_Smooth):
@@ -116,12 +125,12 @@ class Silu(_Smooth):
     """
 
     c = "({0} / (1 + exp(-{0})))"
-    gradients = (lambda g, out, x: g * silu_slope(x),)
+    gradients = (lambda g, out, x: binary(silu_slope, g, x),)
     references = {"tensorflow": "nn.silu", "torch": "nn.functional.silu", "jax": "nn.silu"}
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         lowest, one = constants(xp, x, _LOWEST[x.dtype.itemsize], 1)
-        found = at_least(xp, x, lowest)
+        found = at_least(xp, x, lowest, out)
         powers = onto(xp.exp, xp.negative(found))
         powers += one
         found /= powers
@@ -144,22 +153,25 @@ def swish(x: TensorLike, /) -> Tensor:
 _LOWEST = {4: -88.0, 8: -709.0}
 
 
-class SiluSlope(_Smooth):
-    """The derivative of silu: s * (1 + x * (1 - s)), of s = sigmoid(x)."""
+class SiluSlope(_Slope):
+    """g * s * (1 + x * (1 - s)), of s = sigmoid(x)."""
 
-    gradients = (lambda g, out, x: g * (_bell(x) * (2.0 + x * (1.0 - 2.0 * sigmoid(x)))),)
+    gradients = (
+        lambda h, out, g, x: binary(silu_slope, h, x),
+        lambda h, out, g, x: h * g * (_bell(x) * (2.0 + x * (1.0 - 2.0 * sigmoid(x)))),
+    )
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
         limit = -_LOWEST[x.dtype.itemsize]
         one, limit, lowest = constants(xp, x, 1, limit, -limit)
         x = between(xp, x, lowest, limit)
-        powers = onto(xp.exp, xp.negative(x))
-        share = one / (powers + one)
-        powers *= share  # 1 - s; first, for x times the power may overflow
+        powers = onto(xp.exp, into(xp.negative, x, out))
+        more = powers + one
+        powers /= more  # 1 - s; first, for x times the power may overflow
         powers *= x
         powers += one
-        powers *= share
-        return powers
+        powers /= more
+        return times(powers, g)
 
 
 silu_slope = SiluSlope()
@@ -174,13 +186,13 @@ class Gelu(_Smooth):
     """x times the normal distribution function of x."""
 
     c = "(0.5 * {0} * (1 + erf({0} * 0.70710678118654752)))"
-    gradients = (lambda g, out, x: g * binary(gelu_slope, x, out),)
+    gradients = (lambda g, out, x: apply(gelu_slope, g, x, out),)
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         if x.dtype.itemsize > 4:
-            found = at_least(xp, x, -40.0)
+            found = at_least(xp, x, -40.0, out)
             bounded = at_most(xp, found, 40.0)
-            return found * (0.5 * (1 + erf.forward(xp, bounded * math.sqrt(0.5))))
+            return times(found, 0.5 * (1 + erf.forward(xp, bounded * math.sqrt(0.5))))
         bounded = between(xp, x, -7.0, 7.0)  # further out exp would overflow
         square = xp.square(bounded)
         powers = square * -_LOGIT[0]
@@ -191,7 +203,9 @@ class Gelu(_Smooth):
         powers *= bounded
         powers = onto(xp.exp, powers)
         powers += 1
-        return at_least(xp, x, -7.0) / powers
+        found = at_least(xp, x, -7.0, out)
+        found /= powers
+        return found
 
 
 # The normal distribution function is 1 / (1 + exp(-x p(x * x))); this p, highest power first, was
@@ -206,39 +220,39 @@ _gelu = Gelu()
 
 
 class GeluSlope(Elementwise):
-    """The derivative of gelu: Phi(x) + x * phi(x), of the normal distribution and its density.
+    """g * (Phi(x) + x * phi(x)), of the normal distribution and its density.
 
-    `out` is gelu(x), which gives Phi(x) cheaply; all that depends on x is in the gradient of x.
+    `y` is gelu(x), which gives Phi(x) cheaply; all that depends on x is in the gradient of x.
     """
 
-    arity = 2
+    arity = 3
     result = "float"
-
+    linear = (0,)
     gradients = (
-        lambda g, slope, x, out: g * (exp(x * x * -0.5) * _DENSITY * (2.0 - x * x)),
+        lambda h, out, g, x, y: apply(gelu_slope, h, x, y),
+        lambda h, out, g, x, y: h * g * (exp(x * x * -0.5) * _DENSITY * (2.0 - x * x)),
         None,
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
-        compute = in_float32(xp, self.forward)
-        return in_blocks(compute) if xp is np else compute
+        return _in_steps(xp, self.forward)
 
-    def forward(self, xp: Any, x: Array, out: Array) -> Array:
+    def forward(self, xp: Any, g: Array, x: Array, y: Array, out: Any = None) -> Array:
         bounded = between(xp, x, -40.0, 40.0)
         if bounded is not x:
-            out = between(xp, out, -40.0, 40.0)
-        found = xp.square(bounded)
+            y = between(xp, y, -40.0, 40.0)
+        found = into(xp.square, bounded, out)
         if xp is np and found.size and found.min() > _NEAR:
-            share = out / bounded
+            share = y / bounded
         else:
             near = found <= _NEAR
-            share = xp.where(near, 0.5, out / xp.where(near, 1, bounded))
+            share = xp.where(near, 0.5, y / xp.where(near, 1, bounded))
         found *= -0.5
         found = onto(xp.exp, found)
         found *= _DENSITY
         found *= bounded
         found += share
-        return found
+        return times(found, g)
 
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)
@@ -250,12 +264,12 @@ class GeluTanh(_Smooth):
     """An approximation of gelu: x * (1 + tanh(y)) / 2, y = sqrt(2 / pi) * (x + 0.044715 x**3)."""
 
     c = "(0.5 * {0} * (1 + tanh(0.79788456080286536 * {0} * (1 + 0.044715 * {0} * {0}))))"
-    gradients = (lambda g, out, x: g * gelu_tanh_slope(x),)
+    gradients = (lambda g, out, x: binary(gelu_tanh_slope, g, x),)
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         # (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y)), which is as good as 0 and 1 further out.
         one, ten, steepness, bend = constants(xp, x, 1, 10, 2 * _STEEPNESS, -_BEND)
-        found = at_least(xp, x, -ten)
+        found = at_least(xp, x, -ten, out)
         bounded = at_most(xp, found, ten)
         powers = xp.square(bounded)
         powers *= bend
@@ -272,29 +286,31 @@ _BEND = 0.044715 * 2 * _STEEPNESS
 _gelu_tanh = GeluTanh()
 
 
-class GeluTanhSlope(_Smooth):
-    """The derivative of the approximate gelu: w + x * w (1 - w) z', of w = 1 / (1 + exp(-z)) and
-    z = 2 y."""
+class GeluTanhSlope(_Slope):
+    """g * (w + x * w (1 - w) z'), of w = 1 / (1 + exp(-z)) and z = 2 y."""
 
-    gradients = (lambda g, out, x: g * _gelu_tanh_curvature(x),)
+    gradients = (
+        lambda h, out, g, x: binary(gelu_tanh_slope, h, x),
+        lambda h, out, g, x: h * g * _gelu_tanh_curvature(x),
+    )
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
         one, ten, steepness, bend, three = constants(xp, x, 1, 10, 2 * _STEEPNESS, -_BEND, -3)
         x = between(xp, x, -ten, ten)  # as good as 0 and 1 further out
         square = xp.square(x)
         square *= bend
-        powers = square - steepness
+        powers = square - steepness if out is None else xp.subtract(square, steepness, out)
         powers *= x
         powers = onto(xp.exp, powers)
-        weight = one / (powers + one)
-        powers *= weight  # 1 - w, without its cancellation
+        more = powers + one
+        powers /= more  # 1 - w, without its cancellation
         powers *= x
         square *= three
         square += steepness
         powers *= square
         powers += one
-        powers *= weight
-        return powers
+        powers /= more
+        return times(powers, g)
 
 
 gelu_tanh_slope = GeluTanhSlope()
@@ -340,15 +356,11 @@ class Softplus(_Smooth):
         "jax": "nn.softplus",
     }
 
-    def forward(self, xp: Any, x: Array) -> Array:
-        return _softplus(xp, x)
-
-
-def _softplus(xp: Any, x: Array) -> Array:
-    found = onto(xp.negative, xp.abs(x))
-    found = onto(xp.log1p, onto(xp.exp, found))
-    found += relu.forward(xp, x)
-    return found
+    def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
+        found = onto(xp.negative, into(xp.abs, x, out))
+        found = onto(xp.log1p, onto(xp.exp, found))
+        found += relu.forward(xp, x)
+        return found
 
 
 softplus = Softplus()
@@ -371,10 +383,11 @@ class Softsign(_Smooth):
     }
     domain = real(-3, 3, away=(0,))
 
-    def forward(self, xp: Any, x: Array) -> Array:
+    def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         largest = float(np.finfo(x.dtype).max)
-        x = x.clip(-largest, largest)
-        return x / (1 + xp.abs(x))
+        found = x.clip(-largest, largest) if out is None else x.clip(-largest, largest, out)
+        found /= xp.abs(found) + 1
+        return found
 
 
 softsign = Softsign()
@@ -419,7 +432,7 @@ class LeakyRelu(Binary):
     def forward(self, xp: Any, x: Array, slope: Array) -> Array:
         found = x * slope
         if xp is np and 0 < alone(slope) <= 1:
-            return np.maximum(x, found)
+            return np.maximum(x, found, out=found if found.ndim else None)
         return xp.where(x > 0, x, found)
 
 
@@ -436,7 +449,8 @@ class LeakySlope(Binary):
         positive = x > 0
         if xp is np and 0 <= alone(slope) <= 1:
             # A quarter of the time that NumPy's `where` takes, and 1 - slope + slope is 1 exactly.
-            found = np.multiply(positive, 1 - slope, dtype=x.dtype)
+            found = positive.astype(x.dtype)
+            found *= 1 - slope
             found += slope
             return found
         return xp.where(positive, x.dtype.type(1), xp.asarray(slope, x.dtype))

@@ -30,6 +30,24 @@ def in_blocks(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     True
     """
 
+    def put(found: np.ndarray, *operands: Any) -> None:
+        found[:] = compute(*operands)
+
+    return _in_blocks(compute, put)
+
+
+def in_blocks_of_out(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """As `in_blocks`, for a function that takes `out`, memory for its result."""
+
+    def put(found: np.ndarray, *operands: Any) -> None:
+        compute(*operands, out=found)
+
+    return _in_blocks(compute, put)
+
+
+def _in_blocks(
+    compute: Callable[..., np.ndarray], put: Callable[..., None]
+) -> Callable[..., np.ndarray]:
     def blocked(*operands: Any) -> np.ndarray:
         for x in operands:
             if x.__class__ is np.ndarray and x.size > BLOCK:
@@ -44,7 +62,7 @@ def in_blocks(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         found = np.empty(size, first.dtype)
         found[:BLOCK] = first
         for start in range(BLOCK, size, BLOCK):
-            found[start : start + BLOCK] = compute(*_part(flat, start))
+            put(found[start : start + BLOCK], *_part(flat, start))
         return found.reshape(shape)
 
     return blocked
@@ -63,9 +81,11 @@ def at_most(xp: Any, x: Array, top: float) -> Array:
     return x.clip(-np.inf, top) if xp is np and x.size > 2000 else xp.minimum(x, top)
 
 
-def at_least(xp: Any, x: Array, bottom: float) -> Array:
-    """The larger of x and a number; see `at_most`."""
-    return x.clip(bottom, np.inf) if xp is np and x.size > 2000 else xp.maximum(x, bottom)
+def at_least(xp: Any, x: Array, bottom: float, out: Any = None) -> Array:
+    """The larger of x and a number; see `at_most`. `out` is memory for it, an array of NumPy's."""
+    if xp is not np:
+        return xp.maximum(x, bottom)
+    return x.clip(bottom, np.inf, out=out) if x.size > 2000 else np.maximum(x, bottom, out=out)
 
 
 def between(xp: Any, x: Array, bottom: float, top: float) -> Array:

@@ -23,6 +23,19 @@ def onto(function: Callable[..., Array], x: Array) -> Array:
     return function(x, x) if isinstance(x, np.ndarray) else function(x)
 
 
+def into(function: Callable[..., Array], x: Array, out: Any) -> Array:
+    """A function of an array, in the memory `out` if there is any."""
+    return function(x) if out is None else function(x, out)
+
+
+def times(x: Array, factor: Array) -> Array:
+    """A kernel's own temporary times an array, which may be larger; in the temporary's place where
+    that is possible."""
+    if isinstance(x, np.ndarray) and (x.shape == factor.shape or not factor.ndim):
+        return np.multiply(x, factor, x)
+    return x * factor
+
+
 def top(xp: Any, x: Array, axis: tuple[int, ...]) -> Array:
     """The largest along axes, which stay in place."""
     if xp is np:
@@ -44,6 +57,17 @@ def dots(xp: Any, x: Array, y: Array, axis: tuple[int, ...]) -> Array:
     return total(xp, x * y, axis)
 
 
+_BITS = {2: np.dtype("int16"), 4: np.dtype("int32"), 8: np.dtype("int64")}
+
+
+def kept(xp: Any, x: Array, mask: Array) -> Array:
+    """Floats where a mask holds, else 0, whatever they are: also for infinite ones, and NaN."""
+    if xp is not np:
+        return xp.where(mask, x, x.dtype.type(0))
+    # The bits of x times 0 or 1: a tenth of the time that NumPy's `where` takes.
+    return np.multiply(x.view(_BITS[x.dtype.itemsize]), mask).view(x.dtype)
+
+
 def in_float32(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
     """A kernel that computes halves in float32."""
     wide = dtypes.float32
@@ -52,8 +76,12 @@ def in_float32(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
         dtype = x.dtype
         if dtype.itemsize > 2:
             return forward(xp, x, *others, **params)
+        out = params.pop("out", None)
         others = tuple([y.astype(wide) if hasattr(y, "astype") else y for y in others])
         found = forward(xp, x.astype(wide), *others, **params)
+        if out is not None:
+            out[...] = found
+            return out
         if isinstance(found, tuple):
             return tuple([each.astype(dtype) for each in found])
         return found.astype(dtype)

@@ -1,6 +1,7 @@
 """Losses: how far predictions are from targets. Targets come first, as in Keras.
 
-What measures elements (mean_squared_error, huber ...) is the mean over all of them, one number.
+What measures elements (mean_squared_error, huber ...) is the mean over all of them, one number, or
+over those along an axis.
 What compares distributions (the cross-entropies, kl_divergence, cosine_similarity) gives one number
 for each, along the axis of the classes.
 """
@@ -16,7 +17,7 @@ import numpy as np
 from .. import dtypes, tensors
 from ..backends import Array
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Binary, Op, apply, binary, normalize_axis
+from ..op import Aval, Axis, Binary, Op, apply, binary, normalize_axis, unary
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like
@@ -43,7 +44,7 @@ _SMALLEST = 1e-7
 """Probabilities are kept this far from 0 (and from 1), as in Keras: the logarithm stays finite."""
 
 
-def mean_squared_error(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
+def mean_squared_error(y_true: TensorLike, y_pred: TensorLike, /, axis: Axis = None) -> Tensor:
     """The mean of (y_true - y_pred) squared over all elements. The shapes must be equal: here
     broadcasting is nearly always a mistake.
 
@@ -51,10 +52,10 @@ def mean_squared_error(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     Tensor(2., dtype=float32)
     """
     y_true, y_pred = _alike("mean_squared_error", y_true, y_pred)
-    return mean(square(y_true - y_pred))
+    return mean(square(y_true - y_pred), axis=axis)
 
 
-def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
+def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike, /, axis: Axis = None) -> Tensor:
     """The mean of |y_true - y_pred| over all elements, of equal shapes. The gradient is 0 where
     they are equal, as in TensorFlow and PyTorch.
 
@@ -62,10 +63,12 @@ def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     Tensor(1., dtype=float32)
     """
     y_true, y_pred = _alike("mean_absolute_error", y_true, y_pred)
-    return mean(abs(y_true - y_pred))
+    return mean(abs(y_true - y_pred), axis=axis)
 
 
-def huber(y_true: TensorLike, y_pred: TensorLike, /, delta: float = 1.0) -> Tensor:
+def huber(
+    y_true: TensorLike, y_pred: TensorLike, /, delta: float = 1.0, axis: Axis = None
+) -> Tensor:
     """The mean over all elements of half the square of the error, or, where that is more than delta
     away, of the straight line that goes on from there.
 
@@ -78,10 +81,10 @@ def huber(y_true: TensorLike, y_pred: TensorLike, /, delta: float = 1.0) -> Tens
     y_true, y_pred = _alike("huber", y_true, y_pred)
     error = abs(y_true - y_pred)
     near = where(error <= delta, error, delta)  # this way round, NaN is lost in neither
-    return mean(near * (error - near * 0.5))
+    return mean(near * (error - near * 0.5), axis=axis)
 
 
-def log_cosh(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
+def log_cosh(y_true: TensorLike, y_pred: TensorLike, /, axis: Axis = None) -> Tensor:
     """The mean over all elements of log(cosh(error)): a square near 0, straight further out.
 
     >>> log_cosh(np.zeros(1), [1000.0])
@@ -89,10 +92,10 @@ def log_cosh(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     """
     y_true, y_pred = _alike("log_cosh", y_true, y_pred)
     error = y_pred - y_true
-    return mean(error + softplus(error * -2.0) - float(np.log(2)))
+    return mean(error + softplus(error * -2.0) - float(np.log(2)), axis=axis)
 
 
-def hinge(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
+def hinge(y_true: TensorLike, y_pred: TensorLike, /, axis: Axis = None) -> Tensor:
     """The mean over all elements of max(1 - y_true * y_pred, 0), for targets -1 and 1. (Keras takes
     targets 0 and 1 too, and makes -1 and 1 of them; here they are taken as they are.) Where that is
     0 so is the gradient.
@@ -101,7 +104,7 @@ def hinge(y_true: TensorLike, y_pred: TensorLike, /) -> Tensor:
     Tensor(0.25, dtype=float32)
     """
     y_true, y_pred = _alike("hinge", y_true, y_pred)
-    return mean(relu(1.0 - y_true * y_pred))
+    return mean(relu(1.0 - y_true * y_pred), axis=axis)
 
 
 def _widened(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -236,8 +239,30 @@ def categorical_crossentropy(
     return -sum(binary(_weighed, target, logarithms), axis=axis)
 
 
+class ShiftedPowers(Op):
+    """exp(x - max(x)) along the axis of the classes; of halves in float32."""
+
+    arity = 1
+    axes = ("axis",)
+    no_gradient = "a step of the cross-entropy, whose gradient has all that depends on x"
+
+    def infer(self, x: Aval, *, axis: int) -> Aval:
+        return Aval(x.shape, dtypes.float32 if dtypes.is_half(x.dtype) else x.dtype)
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
+        return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
+
+    def forward(self, xp: Any, x: Array, *, axis: int) -> Array:
+        if not x.size:
+            return x
+        x = x.astype(dtypes.float32) if x.dtype.itemsize < 4 else x
+        return onto(xp.exp, x - top(xp, x, (axis,)))
+
+
 class _OfClass(Op, abstract=True):
-    """Base of what takes logits x and a class t for each place of the other axes."""
+    """Base of what takes a class t for each place of the other axes, logits x, and their
+    `shifted_powers`, so that these are computed once for the loss and its gradient; all that
+    depends on x is in the gradient of x."""
 
     def by_rows(self, params: Mapping[str, Any]) -> bool:
         return bool(params["axis"] > 0)
@@ -263,50 +288,51 @@ class SparseCrossentropy(_OfClass):
 
     gradients = (
         None,
-        lambda g, out, t, x, axis: apply(_sparse_slope, t, x, g, axis=axis),
+        lambda g, out, t, x, powers, axis: apply(_sparse_slope, t, x, powers, g, axis=axis),
+        None,
     )
 
-    def infer(self, t: Aval, x: Aval, *, axis: int) -> Aval:
+    def infer(self, t: Aval, x: Aval, powers: Aval, *, axis: int) -> Aval:
         return Aval(t.shape, x.dtype)
 
-    def forward(self, xp: Any, t: Array, x: Array, *, axis: int) -> Array:
+    def forward(self, xp: Any, t: Array, x: Array, powers: Array, *, axis: int) -> Array:
         if not x.size:
             return xp.zeros(t.shape, x.dtype)
-        found = x - top(xp, x, (axis,))
         if xp is np and axis == x.ndim - 1:
             _check_classes(t, x.shape[axis])
-            chosen = found[_at(t)]
+            chosen = x[_at(t)]
         else:
-            chosen = xp.squeeze(xp.take_along_axis(found, _places(xp, t, x, axis), axis), axis)
-        sums = total(xp, onto(xp.exp, found), (axis,)).reshape(t.shape)
-        return xp.log(sums) - chosen
+            chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
+        found = onto(xp.log, total(xp, powers, (axis,)).reshape(t.shape))
+        found += top(xp, x, (axis,)).reshape(t.shape) - chosen
+        return found
 
 
 class SparseCrossentropySlope(_OfClass):
     """A cotangent g, times softmax(x), less 1 at the class t: the cotangent of x."""
 
-    linear = (2,)
+    linear = (3,)
     gradients = (
         None,
         # The curvature is that of softmax alone.
-        lambda h, out, t, x, g, axis: softmax.gradients[0](
+        lambda h, out, t, x, powers, g, axis: softmax.gradients[0](
             h * expand_dims(g, axis=axis), softmax(x, axis), x, (axis,)
         ),
-        lambda h, out, t, x, g, axis: sum(
-            h * apply(_sparse_slope, t, x, ones_like(g), axis=axis), axis=axis
+        None,
+        lambda h, out, t, x, powers, g, axis: sum(
+            h * apply(_sparse_slope, t, x, powers, ones_like(g), axis=axis), axis=axis
         ),
     )
 
-    def infer(self, t: Aval, x: Aval, g: Aval, *, axis: int) -> Aval:
+    def infer(self, t: Aval, x: Aval, powers: Aval, g: Aval, *, axis: int) -> Aval:
         return x
 
-    def forward(self, xp: Any, t: Array, x: Array, g: Array, *, axis: int) -> Array:
+    def forward(self, xp: Any, t: Array, x: Array, powers: Array, g: Array, *, axis: int) -> Array:
         if not x.size:
             return x
-        found = onto(xp.exp, x - top(xp, x, (axis,)))
-        sums = total(xp, found, (axis,))
+        sums = total(xp, powers, (axis,))
         across = g.reshape(sums.shape)
-        found *= across / sums
+        found = powers * (across / sums)
         if xp is np and axis == x.ndim - 1:
             found[_at(t)] -= g
             return found
@@ -315,6 +341,7 @@ class SparseCrossentropySlope(_OfClass):
         return found
 
 
+_shifted_powers = ShiftedPowers()
 _sparse_crossentropy = SparseCrossentropy()
 _sparse_slope = SparseCrossentropySlope()
 
@@ -368,13 +395,18 @@ def sparse_categorical_crossentropy(
             f"without axis {axis} is {shape[:axis] + shape[axis + 1 :]}"
         )
     if from_logits:
-        return apply(_sparse_crossentropy, target, output, axis=axis)
+        return _of_logits(target, output, axis)
     return through_float32(_of_probabilities, (target, output), axis)
 
 
 def _of_probabilities(target: Tensor, output: Tensor, axis: int) -> Tensor:
     # Scaled to the sum 1 their logarithms are logits: softmax undoes them.
-    return apply(_sparse_crossentropy, target, log(_probabilities(output, axis)), axis=axis)
+    return _of_logits(target, log(_probabilities(output, axis)), axis)
+
+
+def _of_logits(target: Tensor, output: Tensor, axis: int) -> Tensor:
+    powers = unary(_shifted_powers, output, {"axis": axis})
+    return apply(_sparse_crossentropy, target, output, powers, axis=axis)
 
 
 def _alike(name: str, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:

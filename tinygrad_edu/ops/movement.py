@@ -72,9 +72,10 @@ def _shape(name: str, shape: int | Sequence[int]) -> Shape:
     sizes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     for size in sizes:
         if size.__class__ is not int:
-            if not isinstance(size, np.integer):
+            if isinstance(size, np.integer):
+                return _shape(name, [int(s) if isinstance(s, np.integer) else s for s in sizes])
+            if isinstance(size, bool) or not isinstance(size, int):  # a symbolic size is one
                 raise ArgumentError(f"{name}: a shape is integers, not {shape!r}")
-            return _shape(name, [int(s) for s in sizes])
     return sizes
 
 

@@ -15,10 +15,10 @@ import importlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
-from typing import Any, Literal
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,11 +26,12 @@ from .. import dtypes, tensors
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, Shape, apply, broadcast_shapes, example, normalize_axis, real, unary
+from ..op import Aval, Op, Shape, apply, example, normalize_axis, real, unary
 from ..tensors import Tensor, TensorLike
 from . import reduction
 from .elementwise import astype
-from .movement import expand_dims, moveaxis, permute_dims, reshape
+from .kernels import kept
+from .movement import moveaxis, permute_dims, reshape
 from .reduction import as_float
 
 __all__ = [
@@ -54,15 +55,29 @@ Padding = str | Sequence[Sequence[int]]
 DataFormat = Literal["channels_last", "channels_first"]
 
 
-class _Convolution(Op, abstract=True):
-    """Base of the three sides of a convolution.
+class _Geometry(NamedTuple):
+    """The parameters of a convolution, with a part for each axis between batch and channels.
 
-    `strides`, `padding` (a pair each; a negative number crops) and `dilation` have a part for each
-    axis between batch and channels. The padding is exact: the last window ends where the padded
-    input does. So the sizes of any two of input, window and output give those of the third.
+    `padding` has a pair each; a negative number crops. It is exact: the last window ends where the
+    padded input does. So the sizes of any two of input, window and output give those of the third.
     """
 
+    strides: Shape
+    padding: tuple[Pair, ...]
+    dilation: Shape
+    groups: int
+
+
+class _Convolution(Op, abstract=True):
+    """Base of the three sides of a convolution: of inputs, kernel and outputs, two give the third.
+
+    `counted` says which of the operands and the result are the kernel and the outputs.
+    """
+
+    arity = 2
+    linear = (0, 1)
     domain = real(-1, 1)
+    counted: tuple[int, int]
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> Sequence[DType | None]:
         common = super().operand_dtypes(given, kind)
@@ -75,33 +90,35 @@ class _Convolution(Op, abstract=True):
             compute, module = self.on_arrays, xp
         wide = dtypes.float32
 
-        def kernel(a: Array, b: Array, **geometry: Any) -> Array:
-            dtype = a.dtype
+        def kernel(a: Array, b: Array, **params: Any) -> Array:
+            dtype, how = a.dtype, _Geometry(**params)
             if dtype.itemsize == 2:  # halves accumulate in float32
-                return compute(module, a.astype(wide), b.astype(wide), **geometry).astype(dtype)
-            return compute(module, a, b, **geometry)
+                return compute(module, a.astype(wide), b.astype(wide), how).astype(dtype)
+            return compute(module, a, b, how)
 
         return kernel
 
-    def on_arrays(self, *arrays: Any, **geometry: Any) -> Array:
+    def on_arrays(self, xp: Any, a: Array, b: Array, how: _Geometry, /) -> Array:
         """The result: of numpy or cupy, and two of its arrays."""
         raise NotImplementedError  # each of the three states its own
 
-    def on_jax(self, *arrays: Any, **geometry: Any) -> Array:
+    def on_jax(self, lax: Any, a: Array, b: Array, how: _Geometry, /) -> Array:
         """The result: of jax.lax, and two arrays of JAX."""
         raise NotImplementedError  # each of the three states its own
 
-    def infer(self, a: Aval, b: Aval, **geometry: Any) -> Aval:
-        return Aval(self.shape(a.shape, b.shape, **geometry), a.dtype)
+    def infer(self, a: Aval, b: Aval, **params: Any) -> Aval:
+        return Aval(self.shape(a.shape, b.shape, _Geometry(**params)), a.dtype)
 
-    def shape(self, *shapes: Any, **geometry: Any) -> Shape:
+    def shape(self, a: Shape, b: Shape, how: _Geometry, /) -> Shape:
         """The shape of the result."""
         raise NotImplementedError  # each of the three states its own
 
-
-def _flops(y: Aval, kernel: Aval) -> int:
-    """A product and a sum for each result of a convolution and each number that it is made of."""
-    return 2 * math.prod(y.shape) * math.prod(kernel.shape[:-1])
+    def flops(
+        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
+    ) -> int:
+        """A product and a sum for each output and each number that it is made of."""
+        kernel, y = [(*inputs, *outputs)[i].shape for i in self.counted]
+        return 2 * math.prod(y) * math.prod(kernel[:-1])
 
 
 class Conv(_Convolution):
@@ -124,8 +141,7 @@ class Conv(_Convolution):
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
     """
 
-    linear = (0, 1)
-    arity = 2
+    counted = (1, 2)
     gradients = (
         lambda g, out, x, kernel, **geometry: apply(conv_transpose, g, kernel, **geometry),
         lambda g, out, x, kernel, **geometry: apply(conv_kernel, x, g, **geometry),
@@ -157,30 +173,22 @@ class Conv(_Convolution):
     ) -> Tensor:
         return _conv("conv", inputs, kernel, strides, padding, data_format, dilation_rate, groups)
 
-    def flops(
-        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
-    ) -> int:
-        return _flops(outputs[0], inputs[1])
-
-    def shape(
-        self, x: Shape, kernel: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
-    ) -> Shape:
-        _check_channels(self.name, x, kernel, groups)
-        spans = _spans(kernel[:-2], dilation)
-        sizes = zip(x[1:-1], spans, strides, padding, strict=True)
+    def shape(self, x: Shape, kernel: Shape, how: _Geometry, /) -> Shape:
+        _check_channels(self.name, x, kernel, how.groups)
+        spans = _spans(kernel[:-2], how.dilation)
+        sizes = zip(x[1:-1], spans, how.strides, how.padding, strict=True)
         counts = [(size + lo + hi - span) // step + 1 for size, span, step, (lo, hi) in sizes]
         if min(counts) < 1:
             raise ShapeError(f"{self.name}: no window of {kernel[:-2]} fits inputs of shape {x}")
         return (x[0], *counts, kernel[-1])
 
-    def on_arrays(
-        self, xp: Any, x: Array, kernel: Array, /, *, groups: int, **geometry: Any
-    ) -> Array:
+    def on_arrays(self, xp: Any, x: Array, kernel: Array, how: _Geometry, /) -> Array:
         *window, of_each, outputs = kernel.shape
+        groups = how.groups
         apart = of_each == 1 < groups
         if apart:  # a depthwise one has nothing to sum but the window
             x, kernel = _repeated(xp, x, outputs // groups), kernel[..., 0, :]
-        windows = _windows(xp, x, window, **geometry)
+        windows = _windows(xp, x, window, how)
         out = xp.empty((*windows.shape[: -1 - len(window)], outputs), x.dtype)
         if apart:
             for place in _blocks(xp, out.shape, outputs):
@@ -189,19 +197,15 @@ class Conv(_Convolution):
                 for tap in _taps(window):
                     total += _under(windows[place], tap) * kernel[tap]
             return out
-        weights = _by_group(kernel, groups)
-        for place in _blocks(xp, out.shape, math.prod(window) * x.shape[-1]):
-            part = out[place]
-            products = xp.matmul(_rows(windows[place], len(window) + 1, groups), weights)
-            part[...] = products.swapaxes(0, 1).reshape(part.shape)
+        weights = kernel.reshape(-1, groups, outputs // groups).swapaxes(0, 1)
+        for place, patches in _patches(xp, windows, groups):
+            xp.matmul(patches, weights, out=_rows(out[place], groups))
         return out
 
-    def on_jax(
-        self, lax: Any, x: Array, kernel: Array, /, *, strides: Any, padding: Any, dilation: Any,
-        groups: int,
-    ) -> Array:  # fmt: skip
+    def on_jax(self, lax: Any, x: Array, kernel: Array, how: _Geometry, /) -> Array:
+        axes = _axes_last(lax, x.ndim)
         return lax.conv_general_dilated(
-            x, kernel, strides, padding, None, dilation, _axes_last(lax, x.ndim), groups
+            x, kernel, how.strides, how.padding, None, how.dilation, axes, how.groups
         )
 
 
@@ -226,8 +230,7 @@ class ConvTranspose(_Convolution):
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
     """
 
-    linear = (0, 1)
-    arity = 2
+    counted = (1, 0)
     gradients = (
         lambda t, out, g, kernel, **geometry: apply(conv, t, kernel, **geometry),
         lambda t, out, g, kernel, **geometry: apply(conv_kernel, t, g, **geometry),
@@ -263,84 +266,70 @@ class ConvTranspose(_Convolution):
         first = _is_first(self.name, data_format)
         x, kernel = _channels_last(tensors.as_tensor(inputs), first), tensors.as_tensor(kernel)
         axes = _spatial(self.name, x.shape, kernel.shape)
-        geometry = _transposed_geometry(
-            x.shape[1:-1],
+        more = output_padding
+        how = _transposed_geometry(
             kernel.shape[:-2],
             _each(self.name, "strides", strides, axes),
             _padding_word(self.name, padding, axes),
-            None
-            if output_padding is None
-            else _each(self.name, "output_padding", output_padding, axes, 0),
+            None if more is None else _each(self.name, "output_padding", more, axes, 0),
             _each(self.name, "dilation_rate", dilation_rate, axes),
             _one(self.name, "groups", groups),
         )
-        self.shape(x.shape, kernel.shape, **geometry)
-        return _channels_back(apply(self, x, kernel, **geometry), first)
+        self.shape(x.shape, kernel.shape, how)
+        return _channels_back(apply(self, x, kernel, **how._asdict()), first)
 
-    def flops(
-        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
-    ) -> int:
-        return _flops(inputs[0], inputs[1])
-
-    def shape(
-        self, g: Shape, kernel: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
-    ) -> Shape:
-        _check_channels(self.name, g, kernel, groups, transposed=True)
-        spans = _spans(kernel[:-2], dilation)
-        counts = zip(g[1:-1], spans, strides, padding, strict=True)
+    def shape(self, g: Shape, kernel: Shape, how: _Geometry, /) -> Shape:
+        _check_channels(self.name, g, kernel, how.groups, transposed=True)
+        spans = _spans(kernel[:-2], how.dilation)
+        counts = zip(g[1:-1], spans, how.strides, how.padding, strict=True)
         sizes = [(count - 1) * step + span - lo - hi for count, span, step, (lo, hi) in counts]
         if min(sizes) < 1:
             raise ShapeError(
-                f"{self.name}: the padding {padding} leaves nothing of inputs of shape {g} and "
+                f"{self.name}: the padding {how.padding} leaves nothing of inputs of shape {g} and "
                 f"windows of {kernel[:-2]}"
             )
-        return (g[0], *sizes, kernel[-2] * groups)
+        return (g[0], *sizes, kernel[-2] * how.groups)
 
-    def on_arrays(
-        self, xp: Any, g: Array, kernel: Array, /, *, strides: Any, padding: Any, dilation: Any,
-        groups: int,
-    ) -> Array:  # fmt: skip
+    def on_arrays(self, xp: Any, g: Array, kernel: Array, how: _Geometry, /) -> Array:
         *window, of_each, outputs = kernel.shape
+        strides, padding, dilation, groups = how
         spans, apart = _spans(window, dilation), of_each == 1 < groups
-        finite = xp is not np or np.isfinite(kernel).all()  # no GPU waits for the answer
-        if max(strides) == 1 and not apart and finite:
+        # Patches of what comes in, or products to be added up: whichever is less in memory.
+        gathers = max(strides) == 1 and not apart and outputs < 2 * of_each * groups
+        if gathers and (xp is not np or np.isfinite(kernel).all()):
             # A convolution with the kernel turned round: no sums scattered over memory. Its padding
-            # would make NaN of an infinite kernel.
-            ends = zip(spans, padding, strict=True)
-            turned = tuple([(span - 1 - lo, span - 1 - hi) for span, (lo, hi) in ends])
-            return conv.on_arrays(
-                xp, g, _turned(xp, kernel, groups), strides=strides, padding=turned,
-                dilation=dilation, groups=groups,
-            )  # fmt: skip
+            # would make NaN of an infinite kernel; no GPU waits for the answer.
+            turned = how._replace(padding=_turned_padding(spans, padding))
+            return conv.on_arrays(xp, g, _turned(xp, kernel, groups), turned)
         counts = zip(g.shape[1:-1], strides, spans, strict=True)
         sizes = [(count - 1) * step + span for count, step, span in counts]
         out = xp.zeros((g.shape[0], *sizes, of_each * groups), g.dtype)
-        windows = _strided(xp, out, window, strides, dilation)  # of the result, to be added to
-        weights = _by_group(kernel, groups).swapaxes(1, 2)
+        windows = _strided(xp, out, window, how)  # of the result, to be added to
+        weights = kernel.reshape(-1, of_each, groups, outputs // groups).transpose(0, 2, 3, 1)
+        memory = None
         for place in _blocks(xp, g.shape, outputs if apart else math.prod(window) * out.shape[-1]):
             if apart:
                 products = (g[place] * kernel[(*tap, 0)] for tap in _taps(window))
                 parts = (p.reshape(-1, groups, outputs // groups).sum(axis=-1) for p in products)
             else:
-                rows = _rows(g[place], 1, groups)
-                products = xp.matmul(rows, weights).reshape(groups, rows.shape[1], -1, of_each)
-                parts = products.transpose(2, 1, 0, 3)
+                rows = _rows(g[place], groups)
+                if memory is None:  # the first block is as large as any
+                    memory = xp.empty((*weights.shape[:2], rows.shape[1], of_each), g.dtype)
+                parts = xp.matmul(rows, weights, out=memory[:, :, : rows.shape[1]])
             for tap, values in zip(_taps(window), parts, strict=True):
                 under = _under(windows[place], tap)
+                if not apart:
+                    under = _by_group(under, groups)
                 under += values.reshape(under.shape)
         return _padded(xp, out, [(-lo, -hi) for lo, hi in ((0, 0), *padding, (0, 0))])
 
-    def on_jax(
-        self, lax: Any, g: Array, kernel: Array, /, *, strides: Any, padding: Any, dilation: Any,
-        groups: int,
-    ) -> Array:  # fmt: skip
-        ends = zip(_spans(kernel.shape[:-2], dilation), padding, strict=True)
-        turned = [(span - 1 - lo, span - 1 - hi) for span, (lo, hi) in ends]
-        xp = importlib.import_module("jax.numpy")
+    def on_jax(self, lax: Any, g: Array, kernel: Array, how: _Geometry, /) -> Array:
+        padding = _turned_padding(_spans(kernel.shape[:-2], how.dilation), how.padding)
+        turned = _turned(importlib.import_module("jax.numpy"), kernel, how.groups)
+        axes, ones = _axes_last(lax, g.ndim), (1,) * len(how.strides)
         return lax.conv_general_dilated(
-            g, _turned(xp, kernel, groups), (1,) * len(strides), turned, strides, dilation,
-            _axes_last(lax, g.ndim), groups,
-        )  # fmt: skip
+            g, turned, ones, padding, how.strides, how.dilation, axes, how.groups
+        )
 
 
 class ConvKernel(_Convolution):
@@ -356,8 +345,7 @@ class ConvKernel(_Convolution):
             [[6.]]], dtype=float32)
     """
 
-    linear = (0, 1)
-    arity = 2
+    counted = (2, 1)
     gradients = (
         lambda t, out, x, g, **geometry: apply(conv_transpose, g, t, **geometry),
         lambda t, out, x, g, **geometry: apply(conv, x, t, **geometry),
@@ -398,38 +386,30 @@ class ConvKernel(_Convolution):
                 f"and {g.shape[-1]} of the outputs"
             )
         kernel = (*window, x.shape[-1] // groups, g.shape[-1])
-        geometry = _checked(
-            self.name, x.shape, kernel, strides, padding, dilation_rate, groups, axes
-        )
-        expected = conv.shape(x.shape, kernel, **geometry)
+        how = _checked(self.name, x.shape, kernel, strides, padding, dilation_rate, groups, axes)
+        expected = conv.shape(x.shape, kernel, how)
         if g.shape != expected:
             raise ShapeError(
                 f"{self.name}: a convolution of these inputs gives outputs of shape {expected}, "
                 f"not {g.shape} (channels last)"
             )
-        return apply(self, x, g, **geometry)
+        return apply(self, x, g, **how._asdict())
 
-    def flops(
-        self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
-    ) -> int:
-        return _flops(inputs[1], outputs[0])
-
-    def shape(
-        self, x: Shape, g: Shape, /, *, strides: Any, padding: Any, dilation: Any, groups: int
-    ) -> Shape:
-        counts = zip(x[1:-1], g[1:-1], strides, padding, dilation, strict=True)
+    def shape(self, x: Shape, g: Shape, how: _Geometry, /) -> Shape:
+        counts = zip(x[1:-1], g[1:-1], how.strides, how.padding, how.dilation, strict=True)
         window = [
             (size + lo + hi - (count - 1) * step - 1) // apart + 1
             for size, count, step, (lo, hi), apart in counts
         ]
-        return (*window, x[-1] // groups, g[-1])
+        return (*window, x[-1] // how.groups, g[-1])
 
-    def on_arrays(self, xp: Any, x: Array, g: Array, /, *, groups: int, **geometry: Any) -> Array:
-        *window, of_each, outputs = shape = self.shape(x.shape, g.shape, groups=groups, **geometry)
+    def on_arrays(self, xp: Any, x: Array, g: Array, how: _Geometry, /) -> Array:
+        *window, of_each, outputs = shape = self.shape(x.shape, g.shape, how)
+        groups = how.groups
         apart = of_each == 1 < groups
         if apart:
             x = _repeated(xp, x, outputs // groups)
-        windows = _windows(xp, x, window, **geometry)
+        windows = _windows(xp, x, window, how)
         if apart:
             out = xp.zeros(shape, x.dtype)
             for place in _blocks(xp, g.shape, outputs):
@@ -439,15 +419,11 @@ class ConvKernel(_Convolution):
             return out
         taps = math.prod(window)
         total = xp.zeros((groups, taps * of_each, outputs // groups), x.dtype)
-        for place in _blocks(xp, g.shape, taps * x.shape[-1]):
-            patches = _rows(windows[place], len(window) + 1, groups)
-            total += xp.matmul(patches.swapaxes(1, 2), _rows(g[place], 1, groups))
+        for place, patches in _patches(xp, windows, groups):
+            total += xp.matmul(patches.swapaxes(1, 2), _rows(g[place], groups))
         return total.swapaxes(0, 1).reshape(shape)
 
-    def on_jax(
-        self, lax: Any, x: Array, g: Array, /, *, strides: Any, padding: Any, dilation: Any,
-        groups: int,
-    ) -> Array:  # fmt: skip
+    def on_jax(self, lax: Any, x: Array, g: Array, how: _Geometry, /) -> Array:
         # Channels in the place of the batch, and the batch in that of the channels to sum over.
         batch, last, middle = 0, x.ndim - 1, tuple(range(1, x.ndim - 1))
         out = tuple(range(x.ndim - 2))
@@ -455,8 +431,9 @@ class ConvKernel(_Convolution):
             (last, batch, *middle), (last, batch, *middle), (x.ndim - 2, last, *out)
         )
         return lax.conv_general_dilated(
-            x, g, dilation, padding, None, strides, axes, 1, batch_group_count=groups
-        )
+            x, g, how.dilation, how.padding, None, how.strides, axes, 1,
+            batch_group_count=how.groups,
+        )  # fmt: skip
 
 
 conv = Conv()
@@ -523,8 +500,8 @@ def _conv(
     first = _is_first(name, data_format)
     x, kernel = _channels_last(tensors.as_tensor(inputs), first), tensors.as_tensor(kernel)
     axes = _spatial(name, x.shape, kernel.shape)
-    geometry = _checked(name, x.shape, kernel.shape, strides, padding, dilation, groups, axes)
-    return _channels_back(apply(conv, x, kernel, **geometry), first)
+    how = _checked(name, x.shape, kernel.shape, strides, padding, dilation, groups, axes)
+    return _channels_back(apply(conv, x, kernel, **how._asdict()), first)
 
 
 # The settings of a convolution, as every kernel takes them.
@@ -533,18 +510,14 @@ def _conv(
 def _checked(
     name: str, x: Shape, kernel: Shape, strides: Any, padding: Any, dilation: Any, groups: Any,
     axes: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> _Geometry:  # fmt: skip
     groups = _one(name, "groups", groups)
     _check_channels(name, x, kernel, groups)
     dilation = _each(name, "dilation_rate", dilation, axes)
     strides = _each(name, "strides", strides, axes)
     padding = _padding_word(name, padding, axes)
-    return {
-        "strides": strides,
-        "padding": _pads(name, x[1:-1], _spans(kernel[:-2], dilation), strides, padding),
-        "dilation": dilation,
-        "groups": groups,
-    }
+    pads = _pads(name, x[1:-1], _spans(kernel[:-2], dilation), strides, padding)
+    return _Geometry(strides, pads, dilation, groups)
 
 
 @lru_cache(maxsize=4096)
@@ -576,14 +549,13 @@ def _pads(
 
 @lru_cache(maxsize=4096)
 def _transposed_geometry(
-    counts: Shape,
     window: Shape,
     strides: Shape,
     padding: str | tuple[Pair, ...],
     output_padding: Shape | None,
     dilation: Shape,
     groups: int,
-) -> dict[str, Any]:
+) -> _Geometry:
     """The settings of the convolution that goes from what `conv_transpose` gives to its inputs."""
     pads = []
     for axis, (span, step) in enumerate(zip(_spans(window, dilation), strides, strict=True)):
@@ -599,7 +571,7 @@ def _transposed_geometry(
             total = span - step if more is None else span - span % 2 - more
         low = max(total // 2, 0)
         pads.append((low, total - low))
-    return {"strides": strides, "padding": tuple(pads), "dilation": dilation, "groups": groups}
+    return _Geometry(strides, tuple(pads), dilation, groups)
 
 
 def _spans(window: Sequence[int], dilation: Sequence[int]) -> Shape:
@@ -714,6 +686,12 @@ def _axes_last(lax: Any, ndim: int) -> Any:
     return lax.ConvDimensionNumbers(arrays, (ndim - 1, ndim - 2, *window), arrays)
 
 
+def _turned_padding(spans: Shape, padding: Sequence[Pair]) -> tuple[Pair, ...]:
+    """What the convolution that goes back at strides of 1 needs around its input."""
+    ends = zip(spans, padding, strict=True)
+    return tuple([(span - 1 - lo, span - 1 - hi) for span, (lo, hi) in ends])
+
+
 def _turned(xp: Any, kernel: Array, groups: int) -> Array:
     """The kernel of the convolution that goes back: flipped, inputs and outputs exchanged."""
     *window, of_each, outputs = kernel.shape
@@ -723,32 +701,21 @@ def _turned(xp: Any, kernel: Array, groups: int) -> Array:
     return apart.swapaxes(-1, -2).reshape(*window, outputs // groups, groups * of_each)
 
 
-def _by_group(kernel: Array, groups: int) -> Array:
-    """The kernel as a matrix for each group: (groups, window and channels, outputs)."""
-    *window, of_each, outputs = kernel.shape
-    rows = math.prod(window) * of_each
-    return kernel.reshape(rows, groups, outputs // groups).swapaxes(0, 1)
-
-
 def _repeated(xp: Any, x: Array, times: int) -> Array:
     return x if times == 1 else xp.repeat(x, times, axis=-1)
 
 
-def _windows(
-    xp: Any, x: Array, window: Sequence[int], *, strides: Any, padding: Any, dilation: Any
-) -> Array:
+def _windows(xp: Any, x: Array, window: Sequence[int], how: _Geometry) -> Array:
     """A view of the padded x: (batch, *counts, *window, channels)."""
-    return _strided(xp, _padded(xp, x, ((0, 0), *padding, (0, 0))), window, strides, dilation)
+    return _strided(xp, _padded(xp, x, ((0, 0), *how.padding, (0, 0))), window, how)
 
 
-def _strided(
-    xp: Any, x: Array, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
-) -> Array:
-    sizes = zip(x.shape[1:-1], _spans(window, dilation), strides, strict=True)
+def _strided(xp: Any, x: Array, window: Sequence[int], how: _Geometry) -> Array:
+    sizes = zip(x.shape[1:-1], _spans(window, how.dilation), how.strides, strict=True)
     counts = [(size - span) // step + 1 for size, span, step in sizes]
     batch, *middle, channels = x.strides
-    steps = map(operator.mul, middle, strides)
-    gaps = map(operator.mul, middle, dilation)
+    steps = map(operator.mul, middle, how.strides)
+    gaps = map(operator.mul, middle, how.dilation)
     return xp.lib.stride_tricks.as_strided(
         x,
         (x.shape[0], *counts, *window, x.shape[-1]),
@@ -774,25 +741,41 @@ def _padded(xp: Any, x: Array, padding: Sequence[Pair], value: float = 0) -> Arr
 
 def _blocks(xp: Any, counts: Shape, numbers: int) -> Iterator[tuple[slice, slice]]:
     """The places of outputs, by batch and first axis, whose windows hold about so many numbers
-    altogether: as many as the cache of a processor, or some hundred megabytes of a GPU."""
-    limit = 2**18 if xp is np else 2**26
+    altogether: as many as the cache of a processor, or some hundred megabytes of a GPU. None is
+    larger than the first."""
+    limit = 2**19 if xp is np else 2**26
     batch, rows, *rest, _ = counts
     row = max(math.prod(rest) * numbers, 1)
     images = max(limit // (row * rows), 1)
-    at_once = rows if images > 1 else min(max(limit // row, 1), rows)
+    at_once = rows if images > 1 else -(-rows // -(-row * rows // limit))
     for image in range(0, batch, images):
         for start in range(0, rows, at_once):
             yield slice(image, image + images), slice(start, start + at_once)
 
 
-def _rows(part: Array, inner: int, groups: int) -> Array:
-    """For each group a matrix: a row for each place, the `inner` last axes one after another."""
-    channels = part.shape[-1]
-    if groups == 1:
-        return part.reshape(1, math.prod(part.shape[:-inner]), -1)
-    apart = part.reshape(*part.shape[:-1], groups, channels // groups)
-    apart = apart.transpose(apart.ndim - 2, *range(apart.ndim - 2), apart.ndim - 1)
-    return apart.reshape(groups, math.prod(part.shape[:-inner]), -1)
+def _patches(xp: Any, windows: Array, groups: int) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """Block by block, the place of the outputs, and for each group a matrix with what lies under
+    the window of each of them, row by row. The next block is laid over it."""
+    axes = windows.ndim // 2 - 1  # that windows slide along
+    numbers, memory = math.prod(windows.shape[-axes - 1 :]), None
+    for place in _blocks(xp, windows.shape[: axes + 2], numbers):
+        found = _by_group(windows[place], groups)
+        if not found.flags.c_contiguous:
+            memory = xp.empty(found.size, found.dtype) if memory is None else memory
+            found, part = memory[: found.size].reshape(found.shape), found
+            found[...] = part
+        yield place, found.reshape(groups, math.prod(found.shape[1 : axes + 2]), -1)
+
+
+def _by_group(x: Array, groups: int) -> Array:
+    """A view with the groups of channels, the last axis, as another axis in front."""
+    apart = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return apart.transpose(apart.ndim - 2, *range(apart.ndim - 2), apart.ndim - 1)
+
+
+def _rows(x: Array, groups: int) -> Array:
+    """A view with a matrix for each group: its channels at each place, row by row."""
+    return _by_group(x, groups).reshape(groups, math.prod(x.shape[:-1]), -1)
 
 
 def _taps(window: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -917,26 +900,9 @@ class OverlapAdd(Op):
             )
         return unary(self, x, params)
 
-    def forward(
-        self, xp: Any, x: Array, *, length: int, axis: int, size: int, step: int, dilation: int,
-        padding: Pair,
-    ) -> Array:  # fmt: skip
-        shape = list(x.shape[:-1])
-        count, shape[axis] = shape[axis], length + sum(padding)
-        dtype = dtypes.float32 if dtypes.is_half(x.dtype) else x.dtype
-        out = xp.zeros(shape, dtype)
-        for j in range(size):
-            start = j * dilation
-            place = (*(slice(None),) * axis, slice(start, start + (count - 1) * step + 1, step))
-            if xp.__name__ == "jax.numpy":
-                out = out.at[place].add(x[..., j])
-            elif step >= size and dilation == 1:  # no window reaches into another
-                out[place] = x[..., j]
-            else:
-                out[place] += x[..., j]
-        low, high = padding
-        out = _padded(xp, out, _along(axis, out.ndim, (-low, -high)))
-        return out.astype(x.dtype) if dtype is not x.dtype else out
+    def forward(self, xp: Any, x: Array, *, length: int, size: int, **slide: Any) -> Array:
+        parts = [x[..., j] for j in range(size)]
+        return _added_up(xp, parts, x.dtype, x.shape[:-1], length, size=size, **slide)
 
     def infer(self, x: Aval, *, length: int, axis: int, **slide: Any) -> Aval:
         shape = list(x.shape[:-1])
@@ -956,13 +922,7 @@ class WindowMax(Op):
 
     axes = ("axis",)
 
-    gradients = (
-        lambda g, out, x, axis, **slide: unary(
-            overlap_add,
-            _kept(expand_dims(g, axis=-1), _is_largest(x, out, axis=axis, **slide)),
-            {"length": x.shape[axis], "axis": axis, "dilation": 1, **slide},
-        ),
-    )
+    gradients = (lambda g, out, x, **slide: apply(_to_largest, g, x, out, **slide),)
     examples = (
         example((6,), size=2, axis=0),
         example((2, 7, 3), size=3, axis=1, step=2, padding=(1, 1)),
@@ -980,10 +940,8 @@ class WindowMax(Op):
         del slide["dilation"]
         return unary(self, x, {"axis": axis, **slide})
 
-    def forward(
-        self, xp: Any, x: Array, *, axis: int, size: int, step: int, padding: Pair
-    ) -> Array:
-        first, *others = _moments(xp, x, axis, size, step, padding)
+    def forward(self, xp: Any, x: Array, **slide: Any) -> Array:
+        first, *others = _moments(xp, x, **slide)
         for other in others:
             first = xp.maximum(first, other)
         return first
@@ -994,64 +952,95 @@ class WindowMax(Op):
         return Aval(tuple(shape), x.dtype)
 
 
-class IsLargest(Op):
-    """Which number of each window is its first largest, along a new last axis."""
-
-    axes = ("axis",)
-
-    no_gradient = "a choice has no slope"
-
-    def forward(
-        self, xp: Any, x: Array, out: Array, *, axis: int, size: int, step: int, padding: Pair
-    ) -> Array:
-        moments = _moments(xp, x, axis, size, step, padding)
-        found, left = [], xp.ones(out.shape, bool)
-        for moment in moments[:-1]:
-            here = (moment == out) & left
-            left = left ^ here
-            found.append(here)
-        return xp.moveaxis(xp.stack([*found, left]), 0, -1)
-
-    def infer(self, x: Aval, out: Aval, *, axis: int, size: int, step: int, padding: Pair) -> Aval:
-        return Aval((*out.shape, size), dtypes.bool_)
-
-
-class Kept(Op):
-    """x where a mask holds, else 0, with broadcasting: `where`, in a third of NumPy's time.
-
-    A float's bits times 1 are its bits, and times 0 those of 0, for infinities and NaN too.
-    """
+class ToLargest(Op):
+    """The numbers of windows, each put where its window of x has its first largest, `out`, and
+    added up there; zeros elsewhere. The transpose of `at_largest`."""
 
     linear = (0,)
-    gradients = (lambda g, out, x, mask: apply(_kept, g, mask), None)
+    axes = ("axis",)
+    gradients = (
+        lambda t, result, g, x, out, **slide: apply(_at_largest, t, x, out, **slide), None, None,
+    )  # fmt: skip
 
-    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> Sequence[DType | None]:
-        return list(given)
+    def forward(self, xp: Any, g: Array, x: Array, out: Array, **slide: Any) -> Array:
+        parts = (kept(xp, g, here) for here in _first_largest(xp, x, out, **slide))
+        return _added_up(xp, parts, g.dtype, g.shape, x.shape[slide["axis"]], **slide)
 
-    def forward(self, xp: Any, x: Array, mask: Array) -> Array:
-        if xp is not np:
-            return xp.where(mask, x, xp.zeros((), x.dtype))
-        return (x.view(f"i{x.itemsize}") * mask.view("i1")).view(x.dtype)
+    def infer(self, g: Aval, x: Aval, out: Aval, **slide: Any) -> Aval:
+        return Aval(x.shape, g.dtype)
 
-    def infer(self, x: Aval, mask: Aval) -> Aval:
-        return Aval(broadcast_shapes(self.name, x.shape, mask.shape), x.dtype)
+
+class AtLargest(Op):
+    """Of each window of y the number that is where the same window of x has its first largest,
+    `out`."""
+
+    linear = (0,)
+    axes = ("axis",)
+    gradients = (
+        lambda g, result, y, x, out, **slide: apply(_to_largest, g, x, out, **slide), None, None,
+    )  # fmt: skip
+
+    def forward(self, xp: Any, y: Array, x: Array, out: Array, **slide: Any) -> Array:
+        moments = _moments(xp, y, **slide, value=0)
+        return sum(map(partial(kept, xp), moments, _first_largest(xp, x, out, **slide)))
+
+    def infer(self, y: Aval, x: Aval, out: Aval, **slide: Any) -> Aval:
+        return Aval(out.shape, y.dtype)
 
 
 sliding_windows = SlidingWindows()
 overlap_add = OverlapAdd()
 window_max = WindowMax()
-_is_largest = IsLargest()
-_kept = Kept()
+_to_largest = ToLargest()
+_at_largest = AtLargest()
 
 
-def _moments(xp: Any, x: Array, axis: int, size: int, step: int, padding: Pair) -> list[Array]:
-    """The first number of every window, the second, and so on."""
+def _first_largest(xp: Any, x: Array, out: Array, **slide: Any) -> Iterator[Array]:
+    """Whether each window's largest is its first number, its second, and so on; its last, where
+    none is equal to it, as NaN."""
+    left = xp.ones(out.shape, bool)
+    for moment in _moments(xp, x, **slide)[:-1]:
+        here = (moment == out) & left
+        left = left ^ here
+        yield here
+    yield left
+
+
+def _moments(
+    xp: Any, x: Array, *, axis: int, size: int, step: int, padding: Pair, value: float | None = None
+) -> list[Array]:
+    """The first number of every window, the second, and so on. Padding has this `value`, or the
+    lowest."""
     if any(padding):
-        low = -np.inf if dtypes.is_float(x.dtype) else np.iinfo(x.dtype).min
-        x = _padded(xp, x, _along(axis, x.ndim, padding), low)
+        if value is None:
+            value = -np.inf if dtypes.is_float(x.dtype) else np.iinfo(x.dtype).min
+        x = _padded(xp, x, _along(axis, x.ndim, padding), value)
     reach = x.shape[axis] - size + 1
     before = (slice(None),) * axis
     return [x[(*before, slice(j, j + reach, step))] for j in range(size)]
+
+
+def _added_up(
+    xp: Any, parts: Iterable[Array], dtype: DType, counts: Shape, length: int, *, axis: int,
+    size: int, step: int, padding: Pair, dilation: int = 1,
+) -> Array:  # fmt: skip
+    """Numbers added up along an axis of this length: in each part one of every window, of as many
+    windows as the `counts` have there, less what falls on the padding."""
+    shape, count = list(counts), counts[axis]
+    shape[axis] = length + sum(padding)
+    out = xp.zeros(shape, dtypes.float32 if dtypes.is_half(dtype) else dtype)
+    for j, part in enumerate(parts):
+        start = j * dilation
+        place = (*(slice(None),) * axis, slice(start, start + (count - 1) * step + 1, step))
+        if xp.__name__ == "jax.numpy":
+            out = out.at[place].add(part)
+        elif step >= size and dilation == 1:  # no window reaches into another
+            out[place] = part
+        else:
+            out[place] += part
+    low, high = padding
+    out = _padded(xp, out, _along(axis, out.ndim, (-low, -high)))
+    return out.astype(dtype) if out.dtype != dtype else out
 
 
 def _along(axis: int, ndim: int, padding: Pair) -> list[Pair]:

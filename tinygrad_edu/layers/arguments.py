@@ -1,0 +1,107 @@
+"""What layers say of their arguments before they use them.
+
+`layer` is the name of the layer's class, for messages.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from .. import constraints, initializers, regularizers
+from ..errors import ArgumentError, Error, ShapeError
+from ..op import Shape, whole
+from ..ops.windows import DataFormat
+
+
+def sizes(layer: str, argument: str, given: Any, axes: int, least: int = 1) -> Shape:
+    """One integer for each axis; a single one stands for all.
+
+    >>> sizes("Conv2D", "strides", 2, 2)
+    (2, 2)
+    """
+    if not isinstance(given, (tuple, list)):
+        return (whole(layer, argument, given, least),) * axes
+    if len(given) != axes:
+        raise ArgumentError(
+            f"{layer}: {argument} is an integer{f', or {axes} of them' * (axes > 1)}, not {given!r}"
+        )
+    return tuple([whole(layer, argument, n, least) for n in given])
+
+
+def one_of(layer: str, argument: str, given: Any, known: Sequence[str]) -> str:
+    """A word that is known, in lower case; otherwise ArgumentError, with the one close to it."""
+    word = given.lower() if isinstance(given, str) else given
+    if word in known:
+        return str(word)
+    close = get_close_matches(str(word), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ArgumentError(
+        f"{layer}: {argument} is {' or '.join(map(repr, known))}, not {given!r}{hint}"
+    )
+
+
+def data_format(layer: str, given: str | None) -> DataFormat:
+    """Where channels are: "channels_last", unless "channels_first" is said."""
+    if given is None:
+        return "channels_last"
+    word = one_of(layer, "data_format", given, ("channels_last", "channels_first"))
+    return "channels_first" if word == "channels_first" else "channels_last"
+
+
+def fraction(layer: str, argument: str, given: Any) -> float:
+    """A number from 0 on, below 1."""
+    if not _is_number(given) or not 0 <= given < 1:
+        raise ArgumentError(f"{layer}: {argument} is a number in [0, 1), not {given!r}")
+    return float(given)
+
+
+def weight(
+    layer: str, name: str, initializer: Any, regularizer: Any = None, constraint: Any = None
+) -> dict[str, Any]:
+    """How a weight starts, and what keeps it small or in bounds, as `add_weight` takes it. Raises
+    ArgumentError for unknown names."""
+    return {
+        "initializer": found(layer, f"{name}_initializer", initializers.get, initializer),
+        "regularizer": found(layer, f"{name}_regularizer", regularizers.get, regularizer),
+        "constraint": found(layer, f"{name}_constraint", constraints.get, constraint),
+    }
+
+
+def found(layer: str, argument: str, get: Callable[[Any], Any], given: Any) -> Any:
+    """get(given); its ArgumentError names the layer and the argument."""
+    try:
+        return get(given)
+    except ArgumentError as error:
+        raise renamed(f"{layer}: {argument}", error) from None
+
+
+def renamed(name: str, error: Error) -> Error:
+    """An error that says it of a layer, where it was said of an operation."""
+    return type(error)(f"{name}: {str(error).partition(': ')[2]}")
+
+
+def known_size(layer: str, shape: Sequence[int | None], axis: int) -> int:
+    """How many there are along an axis that weights are made for."""
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{layer}: inputs of shape {tuple(shape)} have no axis {axis}")
+    found = shape[axis]
+    if found is None:
+        raise ShapeError(
+            f"{layer}: makes a weight for each place along axis {axis}, whose size is not known: "
+            f"inputs have shape {tuple(shape)}"
+        )
+    return found
+
+
+def not_negative(layer: str, argument: str, given: Any) -> float:
+    """A number from 0 on."""
+    if not _is_number(given) or not given >= 0:
+        raise ArgumentError(f"{layer}: {argument} is a number from 0 on, not {given!r}")
+    return float(given)
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, numbers.Real) and not isinstance(given, bool)

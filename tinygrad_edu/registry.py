@@ -1,0 +1,352 @@
+"""Names for classes and functions: how a layer finds its initializer, and a file its classes.
+
+`lookup` turns what a user gives (a name, an instance, a class, a function) into what is used.
+`serialize` and `deserialize` turn objects into plain data and back. Data only ever names things:
+a name is looked up among the library's own and those registered with `edu.register`, and nothing
+in it is executed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast, overload
+
+import numpy as np
+
+from . import dtypes
+from .errors import ArgumentError
+from .tensors import Operators
+
+__all__ = ["Configured", "deserialize", "lookup", "named", "register", "serialize"]
+
+T = TypeVar("T")
+
+# Where the library's own classes and functions are found; a class of losses is "losses.Huber".
+_MODULES = (
+    "layers",
+    "models",
+    "losses",
+    "metrics",
+    "optimizers",
+    "schedules",
+    "initializers",
+    "regularizers",
+    "constraints",
+    "ops",
+)
+_CLASS, _FUNCTION, _TUPLE, _DICT, _ARRAY = "class", "function", "tuple", "dict", "array"
+_MARKS = {_CLASS, _FUNCTION, _TUPLE, _DICT, _ARRAY}
+
+_registered: dict[str, Any] = {}
+
+
+class Configured:
+    """A base for what can be made again from its arguments: it remembers those it was made with.
+
+    So `get_config` need not be written, unless `__init__` takes `*args`.
+
+    >>> class Scale(Configured):
+    ...     def __init__(self, factor=2.0, bias=0.0): ...
+    >>> Scale(3.0).get_config()
+    {'factor': 3.0, 'bias': 0.0}
+    """
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__new__(cls)
+        # Also a class whose `__setattr__` looks at what it is given is not to see this.
+        object.__setattr__(made, "_arguments", (args, kwargs))
+        return made
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make another one like this, by name."""
+        args, kwargs = self._arguments
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        config: dict[str, Any] = {}
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                config |= value
+            elif kind is not inspect.Parameter.VAR_POSITIONAL:
+                config[name] = value
+            elif value:
+                raise ArgumentError(
+                    f"{type(self).__name__}: `*{name}` has no names: define get_config and "
+                    "from_config"
+                )
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """One made of what `get_config` gave. Raises ArgumentError for other names."""
+        try:
+            inspect.signature(cls).bind(**config)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{cls.__name__}: is not made of {', '.join(config) or 'nothing'}: {error}"
+            ) from None
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({given})"
+
+
+# Registering
+
+
+@overload
+def register(name: str) -> Callable[[T], T]: ...
+@overload
+def register(name: T) -> T: ...
+def register(name: Any) -> Any:
+    """Give a class or a function of yours a name in files: `@edu.register`, or
+    `@edu.register("package>name")`.
+
+    Without a name it is the class's own. What is registered is also found where the library's own
+    is given by name. Raises ArgumentError for a name that stands for something else already.
+
+    >>> @register("shop>twice")
+    ... def twice(x):
+    ...     return 2 * x
+    >>> deserialize(serialize(twice)) is twice
+    True
+    """
+    if isinstance(name, str):
+        return lambda given: _register(given, name)
+    return _register(name, getattr(name, "__name__", ""))
+
+
+def _register(given: T, name: str) -> T:
+    if not callable(given):
+        raise ArgumentError(f"register: takes a class or a function, not {given!r}")
+    if not name or "." in name:
+        raise ArgumentError(
+            f"register: {name!r} is no name: use 'name' or 'package>name', without a dot"
+        )
+    known = _registered.get(name, given)
+    if known is not given and _place(known) != _place(given):  # the same, run again, may replace it
+        raise ArgumentError(
+            f"register: {name!r} stands for {'.'.join(_place(known))} already: use another, such "
+            f"as 'package>{name}'"
+        )
+    _registered[name] = given
+    return given
+
+
+def _place(given: Any) -> tuple[str, str]:
+    return str(getattr(given, "__module__", "")), str(getattr(given, "__qualname__", ""))
+
+
+# What users give
+
+
+def lookup(kind: str, given: Any, table: Mapping[str, Any], base: type | None = None) -> Any:
+    """What `given` stands for: a name of `table` (in any case, with underscores or without) or a
+    registered one, a class, a configuration made by `serialize`, or the thing itself.
+
+    A class is called without arguments; functions and instances are as they are. `kind` is for
+    messages; `base` is the class of instances, where these are not callable.
+
+    Raises ArgumentError for an unknown name, with those close to it, and for anything else.
+
+    >>> lookup("activation", "ReLU", {"relu": max, "tanh": min}) is max
+    True
+    >>> lookup("activation", "rellu", {"relu": max, "tanh": min})
+    Traceback (most recent call last):
+    tinygrad_edu.errors.ArgumentError: activation: no 'rellu'; did you mean 'relu'?
+    """
+    if isinstance(given, Mapping):
+        found = deserialize(given)
+    elif isinstance(given, str):
+        found = _by_name(kind, given, table)
+    else:
+        found = given
+    if isinstance(found, type):
+        found = found()
+    if callable(found) or (base is not None and isinstance(found, base)):
+        return found
+    raise ArgumentError(
+        f"{kind}: {given!r} is none; give a name, an instance, "
+        f"{'a class or a configuration' if base else 'a class or a function'}"
+    )
+
+
+def named(*classes: type, **others: Any) -> dict[str, Any]:
+    """A table for `lookup`: classes by their names as functions would be called, and others.
+
+    >>> named(Configured)
+    {'configured': <class 'tinygrad_edu.registry.Configured'>}
+    """
+    return {snake_case(c.__name__): c for c in classes} | others
+
+
+def snake_case(name: str) -> str:
+    """A class's name as that of an instance of it.
+
+    >>> snake_case("MeanSquaredError"), snake_case("Conv2D")
+    ('mean_squared_error', 'conv2d')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _by_name(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    known = {_plain(key): key for key in table}
+    if _plain(name) in known:
+        return table[known[_plain(name)]]
+    if name in _registered:
+        return _registered[name]
+    raise _unknown(kind, name, {**known, **{_plain(key): key for key in _registered}})
+
+
+def _plain(name: str) -> str:
+    """A name without its case and underscores: "GlorotUniform" is "glorot_uniform"."""
+    return name.replace("_", "").lower()
+
+
+def _unknown(kind: str, name: str, known: Mapping[str, str]) -> ArgumentError:
+    """`known` has the names as people write them, by their plain form."""
+    close = get_close_matches(_plain(name), known, n=3)
+    if close:
+        hint = "did you mean " + " or ".join(repr(known[key]) for key in close) + "?"
+    else:
+        hint = "there are " + ", ".join(sorted(known.values()))
+    return ArgumentError(f"{kind}: no {name!r}; {hint}")
+
+
+# Plain data
+
+
+def serialize(given: Any) -> Any:
+    """An object as plain data, which JSON can hold: numbers, text, lists, dictionaries.
+
+    An object becomes {"class": name, "config": what its `get_config()` gives}, a function
+    {"function": name}; tuples, dtypes and arrays are told apart from lists and text.
+
+    Raises ArgumentError for a class or a function that has no name: register it.
+
+    >>> from tinygrad_edu import initializers
+    >>> serialize(initializers.Constant(2.0))
+    {'class': 'initializers.Constant', 'config': {'value': 2.0}}
+    """
+    if given is None or isinstance(given, (bool, int, float, str)):
+        return given
+    if isinstance(given, np.dtype) or (isinstance(given, type) and issubclass(given, np.generic)):
+        return np.dtype(given).name
+    if isinstance(given, (np.ndarray, np.generic, Operators)):
+        array = np.asarray(given)
+        return {_ARRAY: array.tolist(), "dtype": array.dtype.name, "shape": list(array.shape)}
+    if isinstance(given, list):
+        return [serialize(x) for x in given]
+    if type(given) is tuple:
+        return {_TUPLE: [serialize(x) for x in given]}
+    if isinstance(given, Mapping):
+        if _MARKS.isdisjoint(given) and all(isinstance(key, str) for key in given):
+            return {key: serialize(x) for key, x in given.items()}
+        return {_DICT: [[serialize(key), serialize(x)] for key, x in given.items()]}
+    if isinstance(given, type) or not hasattr(given, "get_config"):
+        return {_FUNCTION: _name(given)}
+    return {_CLASS: _name(type(given)), "config": serialize(given.get_config())}
+
+
+def deserialize(data: Any) -> Any:
+    """What `serialize` made plain data of.
+
+    Raises ArgumentError for a name that is neither the library's nor registered, and for data that
+    `serialize` never makes.
+    """
+    if isinstance(data, list):
+        return [deserialize(x) for x in data]
+    if not isinstance(data, Mapping):
+        return data
+    if _CLASS in data:
+        found = _find(data[_CLASS])
+        config = deserialize(data.get("config", {}))
+        if not isinstance(found, type) or not hasattr(found, "from_config"):
+            raise ArgumentError(f"deserialize: {data[_CLASS]!r} is no class that can be configured")
+        if not isinstance(config, dict):
+            raise ArgumentError(f"deserialize: config of {data[_CLASS]!r} is {config!r}, no dict")
+        return cast(Any, found).from_config(config)
+    if _FUNCTION in data:
+        return _find(data[_FUNCTION])
+    if _TUPLE in data:
+        return tuple(deserialize(_items(data, _TUPLE)))
+    if _DICT in data:
+        return {deserialize(key): deserialize(x) for key, x in _items(data, _DICT)}
+    if _ARRAY in data:
+        return _array(data)
+    return {key: deserialize(x) for key, x in data.items()}
+
+
+def _array(data: Mapping[str, Any]) -> np.ndarray:
+    dtype = dtypes.as_dtype(data.get("dtype"))
+    try:
+        return np.array(data[_ARRAY], dtype).reshape(data.get("shape", ()))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"deserialize: no array of {dtype}: {error}") from None
+
+
+def _items(data: Mapping[str, Any], mark: str) -> list[Any]:
+    items = data[mark]
+    if not isinstance(items, list) or (
+        mark == _DICT and any(not isinstance(pair, list) or len(pair) != 2 for pair in items)
+    ):
+        raise ArgumentError(f"deserialize: {mark!r} is {items!r}, which is no list of its parts")
+    return items
+
+
+def _name(given: Any) -> str:
+    """The name of a class or a function in data."""
+    for name, known in _registered.items():
+        if known is given:
+            return name
+    place, own = _place(given)
+    parts = place.split(".")
+    if parts[0] == __package__ and len(parts) > 1 and parts[1] in _MODULES:
+        own = own or str(getattr(given, "name", ""))  # an operation is an instance with a name
+        module = parts[1]
+        if own in _public(module) and getattr(_module(module), own) is given:
+            return f"{module}.{own}"
+    for module in _MODULES:  # by another name, or an instance
+        for name in _public(module):
+            if getattr(_module(module), name) is given:
+                return f"{module}.{name}"
+    shown = own or repr(given)
+    raise ArgumentError(
+        f"serialize: {shown} has no name: give it one with @edu.register, before it is used"
+    )
+
+
+def _find(given: Any) -> Any:
+    name = str(given)
+    if name in _registered:
+        return _registered[name]
+    module, _, own = name.partition(".")
+    if module in _MODULES and own in _public(module):
+        return getattr(_module(module), own)
+    known = [*_registered, *[f"{m}.{n}" for m in _MODULES for n in _public(m)]]
+    close = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    raise ArgumentError(
+        f"deserialize: no class or function {name!r} here; {hint}A class of your own is found "
+        "after @edu.register"
+    )
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f".{name}", __package__)
+
+
+def _public(module: str) -> Collection[str]:
+    """The names of a module's classes and functions that a file may mention."""
+    try:
+        return cast(Collection[str], _module(module).__all__)
+    except (ImportError, AttributeError):
+        return ()

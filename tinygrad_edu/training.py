@@ -1,0 +1,1026 @@
+"""Training: `compile`, `fit`, `evaluate` and `predict`, which models inherit.
+
+A step (forward, backward, update, metrics) is one compiled program, called once a batch. Losses and
+metrics are added up in Variables inside of it and read when somebody looks, so that a step costs
+little more than its program. All data becomes a `data.Dataset`, which knows where it stands.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import compilation, ops, optimizers, tensors, tree
+from .callbacks import CallbackList, History, ProgbarLogger, TerminateOnNaN
+from .data import Dataset, Iterated, arrays, common_length
+from .errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
+from .metrics import Mean, Metric
+from .objective import Objective, Wanted
+from .op import Unary
+from .tape import GradientTape
+from .tensors import Tensor
+
+_OFTEN = 1024
+"""After so many steps a loss that is not finite is noticed on any device."""
+
+
+class FitState:
+    """Where `fit` stands: `epoch` and `step` are the next to be done, `data` the Dataset that gives
+    the batches.
+
+    A callback finds it as `model.fit_state`, and may load an earlier state in `on_train_begin`:
+    training then goes on from there.
+    """
+
+    def __init__(self, data: Dataset, epoch: int) -> None:
+        self.data = data
+        self.epoch = epoch
+        self.step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, step and the position of the data, as numbers and lists."""
+        return {"epoch": self.epoch, "step": self.step, "data": self.data.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict()` was taken. Raises ArgumentError for what is no such state."""
+        try:
+            epoch, step = int(state["epoch"]), int(state["step"])
+            self.data.load_state_dict(state["data"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ArgumentError):
+                raise
+            raise ArgumentError(f"fit: {state!r} is no state of a training") from None
+        self.epoch, self.step = epoch, step
+
+
+class _Compiled:
+    """What `compile` has set, and what came of it when the outputs were seen. In an object of its
+    own, so that a model does not take it for a part of itself."""
+
+    def __init__(self, optimizer: Any, wanted: Wanted, given: dict[str, Any]) -> None:
+        self.optimizer = optimizer
+        self.wanted = wanted
+        self.given = given
+        self.eager = given["run_eagerly"] or given["jit_compile"] is False
+        self.together: int = given["steps_per_execution"]
+        self.loss_mean: Mean | None = None
+        self.objective: Objective | None = None
+        self.refusing = False  # whether a loss that is not finite is an error
+        self.programs = _Programs()
+        self.fit_state: FitState | None = None
+
+
+class _Programs(dict[Any, Callable[..., Any]]):
+    """Steps that were compiled. They belong to one model: a copy has none."""
+
+    def __reduce__(self) -> Any:
+        return _Programs, ()
+
+
+class Trainable:
+    """What a model needs to be trained; subclasses are called with inputs and `training`.
+
+    `train_step`, `test_step`, `predict_step` and `compute_loss` may be overwritten, as in Keras.
+    """
+
+    stop_training = False
+    """Set to True (by a callback), it ends `fit` after the batch."""
+
+    history: History | None = None
+    """What the last `fit` returned."""
+
+    _compiled: _Compiled | None = None
+    _predicting: _Programs | None = None  # programs that need no settings
+
+    # Settings
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how to train: with which optimizer, loss and metrics.
+
+        Each by name, as an instance or class, losses and metrics also as functions of targets and
+        predictions. A model with several outputs takes a list with an entry for each output, or a
+        dict by their names; losses are added up, times `loss_weights`. `metrics` ignore sample
+        weights, `weighted_metrics` use them. Steps are compiled, unless with `run_eagerly` or
+        `jit_compile=False`; `steps_per_execution` of them go into one program where that pays.
+        Models of policy "mixed_float16" get a LossScaleOptimizer, unless with
+        `auto_scale_loss=False`.
+
+        Raises ArgumentError for names that there are not, with those close to them.
+        """
+        given = {name: value for name, value in locals().items() if name not in ("self", "given")}
+        if jit_compile not in (True, False, "auto"):
+            raise ArgumentError(
+                f"compile: jit_compile is True, False or 'auto', not {jit_compile!r}"
+            )
+        if not isinstance(steps_per_execution, int) or steps_per_execution < 1:
+            raise ArgumentError(
+                f"compile: steps_per_execution is a number from 1 on, not {steps_per_execution!r}"
+            )
+        wanted = Wanted(loss, loss_weights, metrics, weighted_metrics)
+        wanted.check()
+        found = optimizers.get(optimizer)
+        policy = getattr(getattr(self, "dtype_policy", None), "name", "")
+        if (
+            auto_scale_loss
+            and policy == "mixed_float16"
+            and not isinstance(found, optimizers.LossScaleOptimizer)
+        ):
+            found = optimizers.LossScaleOptimizer(found)
+        self._compiled = _Compiled(found, wanted, given)
+        self._predicting = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compiled is not None
+
+    @property
+    def optimizer(self) -> Any:
+        """What `compile` was given, as an Optimizer; None before."""
+        return None if self._compiled is None else self._compiled.optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss as `compile` was given it."""
+        return None if self._compiled is None else self._compiled.wanted.loss
+
+    @property
+    def fit_state(self) -> FitState | None:
+        """Where `fit` stands, while it runs."""
+        return None if self._compiled is None else self._compiled.fit_state
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, with the optimizer as it is; None before."""
+        if self._compiled is None:
+            return None
+        return {**self._compiled.given, "optimizer": self._compiled.optimizer}
+
+    def build_optimizer(self) -> None:
+        """Have the optimizer remember what it does of each weight, as `fit` does at its first
+        step."""
+        model: Any = self
+        trained = set(_weights(self))
+        named = {path: v for path, v in model.weight_paths().items() if v in trained}
+        self.optimizer.build(named)
+
+    # Metrics
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The mean of the loss, the metrics assigned to the model, and those of `compile`."""
+        own = list(getattr(super(), "metrics", ()))
+        compiled = self._compiled
+        if compiled is None:
+            return own
+        mean = [] if compiled.loss_mean is None else [compiled.loss_mean]
+        objective = compiled.objective
+        return [*mean, *own, *(objective.named_metrics.values() if objective else ())]
+
+    def named_metrics(self) -> dict[str, Metric]:
+        """`metrics` by their names in the logs."""
+        objective = None if self._compiled is None else self._compiled.objective
+        named = {} if objective is None else objective.named_metrics
+        known = {id(metric) for metric in named.values()}
+        return {m.name: m for m in self.metrics if id(m) not in known} | named
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` gives."""
+        return list(self.named_metrics())
+
+    def reset_metrics(self) -> None:
+        """Forget all batches."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The value of every metric over the batches so far, by name."""
+        found: dict[str, Any] = {}
+        for name, metric in self.named_metrics().items():
+            result = metric.result()
+            found |= result if isinstance(result, dict) else {name: result}
+        return found
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The loss of a batch, with what layers have added (regularizers, `add_loss`)."""
+        objective = self._objective(y_pred)
+        terms = list(getattr(self, "losses", ()))
+        if objective.has_loss:
+            if y is None:
+                raise ArgumentError("fit: the loss needs targets, and there are none: give y")
+            value = objective.loss(y, y_pred, sample_weight)
+            assert value is not None
+            terms.insert(0, value)
+        if not terms:
+            raise ArgumentError(
+                "there is no loss to train with: give compile() one, or add_loss() in a layer"
+            )
+        total: Tensor = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Add a batch to the metrics; their values by name."""
+        if y is not None:
+            self._objective(y_pred).update_metrics(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def _objective(self, y_pred: Any) -> Objective:
+        compiled = self._settings("compute_loss")
+        if compiled.objective is None:
+            names = getattr(self, "output_names", None)
+            compiled.objective = Objective(compiled.wanted, names, y_pred)
+            compiled.loss_mean = compiled.objective.mean("loss")
+        return compiled.objective
+
+    def _settings(self, method: str) -> _Compiled:
+        if self._compiled is None:
+            raise ArgumentError(
+                f"{method}: the model is not compiled: call compile(optimizer, loss) before"
+            )
+        return self._compiled
+
+    # Steps
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Learn from one batch, x, (x, y) or (x, y, sample_weight); the logs so far."""
+        self._learn(data)
+        return self.get_metrics_result()
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Measure one batch; the logs so far."""
+        self._measure(data)
+        return self.get_metrics_result()
+
+    def predict_step(self, data: Any) -> Any:
+        """The outputs for one batch."""
+        return _call(self, unpack_x_y_sample_weight(data)[0], False)
+
+    def _learn(self, data: Any) -> Tensor:
+        """Forward, backward, update: the loss."""
+        compiled = self._settings("train_step")
+        optimizer = compiled.optimizer
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        with GradientTape() as tape:
+            y_pred = _call(self, x, True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, True)
+            if compiled.refusing:
+                loss = _finite(loss)
+            scaled = optimizer.scale_loss(loss)
+        weights = _weights(self)
+        optimizer.apply(tape.gradient(scaled, weights), weights)
+        self._add_up(x, y, y_pred, sample_weight, loss)
+        return loss
+
+    def _measure(self, data: Any) -> Tensor:
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        y_pred = _call(self, x, False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, False)
+        self._add_up(x, y, y_pred, sample_weight, loss)
+        return loss
+
+    def _add_up(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, loss: Tensor) -> None:
+        """Add a batch to the mean of the loss and to the metrics."""
+        mean = self._settings("train_step").loss_mean
+        if mean is not None:
+            mean.update_state(loss, sample_weight=tree.leaves(x)[0].shape[0])
+        self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _program(self, kind: str, structure: tree.Structure) -> Callable[..., Any]:
+        """What runs a batch, of this structure, whose leaves it is given: a step that nobody has
+        overwritten gives its loss, another one its logs."""
+        programs = self._programs(kind)
+        compiled = self._compiled
+        key = (kind, structure, compiled is not None and compiled.refusing)
+        found = programs.get(key)
+        if found is not None:
+            return found
+        plain = {"train": self._learn, "test": self._measure}
+        own = kind in plain and not _overwrites(self, f"{kind}_step")
+        step = plain[kind] if own else getattr(self, f"{kind}_step")
+
+        def run(*leaves: Tensor) -> Any:
+            return step(structure.unflatten(leaves))
+
+        eager = compiled is not None and compiled.eager
+        programs[key] = run if eager else compilation.jit(run)
+        return programs[key]
+
+    def _programs(self, kind: str) -> _Programs:
+        if kind != "predict":
+            return self._settings(kind).programs
+        if self._predicting is None:
+            self._predicting = _Programs()
+        return self._predicting
+
+    def _forget_programs(self) -> None:
+        """For a model that has become another one: compile everything anew."""
+        self._predicting = None
+        if self._compiled is not None:
+            self._compiled.programs = _Programs()
+            self._compiled.objective = None
+
+    # Training
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train for `epochs` passes over the data; what was measured, epoch by epoch.
+
+        x and y are arrays (NumPy, Tensors, pandas, lists of numbers) or structures of them, in
+        batches of `batch_size` (32), in a new order each epoch if `shuffle`. Or x alone is a
+        Dataset, or anything that gives batches (x, y) or (x, y, sample_weight): a generator, a
+        DataLoader, a tf.data Dataset. Floats come in the dtype of the model's weights.
+
+        `sample_weight` has a weight for each sample, `class_weight` one for each class (1 for those
+        that it leaves out). `validation_data` is measured every `validation_freq` epochs, or in the
+        epochs that it lists; `validation_split` takes that share of the arrays' end for it.
+        `steps_per_epoch` ends an epoch early; the next goes on where it ended. `verbose` is 0 for
+        nothing, 1 or "auto" for a live bar where there is a terminal, 2 for a line an epoch.
+
+        Raises before anything is learned: ArgumentError before `compile`, and for arguments that
+        do not fit, targets outside the classes among them; ShapeError for arrays of different
+        lengths, or that do not fit the model. And NonFiniteError for a loss that is NaN or
+        infinite, with epoch and step (unless there is a TerminateOnNaN): on the device "numpy"
+        weights are then as before that step.
+        """
+        compiled = self._settings("fit")
+        _check_counts(
+            "fit", epochs=epochs, batch_size=batch_size, steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps, validation_batch_size=validation_batch_size,
+        )  # fmt: skip
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
+        feed = _Feed("fit", x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch)
+        measured = None
+        if validation_data is not None:
+            parts = unpack_x_y_sample_weight(validation_data)
+            size = validation_batch_size or batch_size
+            measured = _Feed(
+                "fit: validation_data", *parts, None, size, False, validation_steps
+            )  # fmt: skip
+        if feed.once and epochs - initial_epoch > 1 and steps_per_epoch is None:
+            raise ArgumentError(
+                f"fit: a generator is read once, and {epochs - initial_epoch} epochs need it again:"
+                " give steps_per_epoch, or edu.data.Dataset.from_generator(function)"
+            )
+        self._prepare("fit", feed, measured)
+        told = CallbackList(
+            callbacks, True, verbose != 0, self,
+            epochs=epochs, steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
+        )  # fmt: skip
+        self.history = told.find(History)
+        self.stop_training = False
+        compiled.fit_state = FitState(feed.data, initial_epoch)
+        compiled.refusing = told.find(TerminateOnNaN) is None
+        try:
+            told.on_train_begin()
+            logs = self._epochs(compiled.fit_state, feed, measured, told, epochs, validation_freq)
+            told.on_train_end(logs)
+        finally:
+            compiled.refusing, compiled.fit_state = False, None
+            _close(told)
+        if compiled.optimizer is not None:
+            compiled.optimizer.finalize_variable_values(_weights(self))
+        assert self.history is not None
+        return self.history
+
+    def _epochs(
+        self,
+        state: FitState,
+        feed: _Feed,
+        measured: _Feed | None,
+        told: CallbackList,
+        epochs: int,
+        validation_freq: int | Sequence[int],
+    ) -> dict[str, float]:
+        logs: dict[str, float] = {}
+        while state.epoch < epochs and not self.stop_training:
+            epoch = state.epoch
+            if not state.step:
+                self.reset_metrics()
+            told.on_epoch_begin(epoch)
+            logs = self._epoch(state, feed, told)
+            if not logs:
+                break  # a generator that had ended
+            if measured is not None and _is_due(epoch, validation_freq):
+                found = self._measured(measured, told)
+                logs |= {f"val_{name}": value for name, value in found.items()}
+            state.epoch, state.step = epoch + 1, 0
+            told.on_epoch_end(epoch, logs)
+            if feed.ended:
+                break
+        return logs
+
+    def _epoch(self, state: FitState, feed: _Feed, told: CallbackList) -> dict[str, float]:
+        """The steps of one epoch; the logs at its end, none if there was no batch."""
+        guard = _Guard(self, state)
+        reads = told.reads("on_train_batch_end")
+        begin, end = told.on_train_batch_begin, told.on_train_batch_end
+        together = self._settings("fit").together
+        batches = feed.batches(state.step)
+        result: Any = None
+        for group in batches if together == 1 else _grouped(batches, together):
+            begin(state.step)
+            try:
+                result = self._steps(group)
+            except _LossError as error:
+                raise guard.refused(error.loss, state.step, group) from None
+            state.step += 1 if together == 1 else len(group)
+            guard.note(result, state.step)
+            end(state.step - 1, self._logs(result) if reads else None)
+            if self.stop_training:
+                break
+        if not state.step:
+            if feed.ended:
+                return {}
+            raise ArgumentError("fit: the data gave no batch")
+        guard.check()
+        return self._logs(result)
+
+    def _steps(self, group: Any) -> Any:
+        """One step, or (of a list) several, in one program where they are alike and that pays. The
+        results of several are stacked."""
+        if group.__class__ is tuple:
+            leaves, structure = group
+            return self._program("train", structure)(*leaves)
+        structure = group[0][1]
+        signatures = {(s, *[(x.shape, x.dtype) for x in leaves]) for leaves, s in group}
+        pays = len(group) > 1 and group[0][0][0].device != "numpy"
+        if len(signatures) > 1 or not pays or self._settings("fit").eager:
+            results = [self._program("train", s)(*leaves) for leaves, s in group]
+            return tree.map(lambda *xs: ops.stack(list(xs)), *results)
+        step = self._program("train", structure)
+        programs = self._programs("train")
+        key = ("several", structure, self._settings("fit").refusing)
+        if key not in programs:
+
+            def run(*stacks: Tensor) -> Any:
+                return ops.scan(lambda carry, rows: (carry, step(*rows)), 0, list(stacks))[1]
+
+            programs[key] = compilation.jit(run)
+        columns = zip(*[leaves for leaves, _ in group], strict=True)
+        return programs[key](*[ops.stack(list(column)) for column in columns])
+
+    def _logs(self, result: Any = None) -> dict[str, float]:
+        """Logs as numbers: of the metrics, or what a step of the user's has given."""
+        found = self.get_metrics_result()
+        if isinstance(result, dict) and set(result) != set(found):
+            found = result
+        return {name: _as_number(value) for name, value in found.items()}
+
+    # Measuring
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss over all batches, or a list of the loss and the metrics (named in
+        `metrics_names`), or with `return_dict` a dict of them. Data is as in `fit`."""
+        self._settings("evaluate")
+        _check_counts("evaluate", batch_size=batch_size, steps=steps)
+        feed = _Feed("evaluate", x, y, sample_weight, None, batch_size, False, steps)
+        self._prepare("evaluate", feed)
+        told = CallbackList(
+            callbacks, False, verbose != 0, self,
+            steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
+        )  # fmt: skip
+        try:
+            logs = self._measured(feed, told)
+        finally:
+            _close(told)
+        return logs if return_dict else self._listed(logs)
+
+    def _measured(self, feed: _Feed, told: CallbackList) -> dict[str, float]:
+        self.reset_metrics()
+        feed.restart()
+        told.on_test_begin()
+        reads = told.reads("on_test_batch_end")
+        result: Any = None
+        for step, (leaves, structure) in enumerate(feed.batches(0)):
+            told.on_test_batch_begin(step)
+            result = self._program("test", structure)(*leaves)
+            told.on_test_batch_end(step, self._logs(result) if reads else None)
+        if result is None:
+            raise ArgumentError(f"{feed.method}: the data gave no batch")
+        logs = self._logs(result)
+        told.on_test_end(logs)
+        return logs
+
+    def _listed(self, logs: dict[str, float]) -> Any:
+        """Logs as `evaluate` gives them: the loss alone, or a list in Keras's order."""
+        compiled = self._settings("evaluate")
+        names = list(logs)
+        if compiled.objective is not None and len(compiled.objective.outputs) > 1:
+            means = {o.tracker.name for o in compiled.objective.outputs if o.tracker is not None}
+            first = [name for name in names if name == "loss" or name in means]
+            names = [*first, *sorted(set(names) - set(first))]
+        found = [logs[name] for name in names]
+        return found[0] if len(found) == 1 else found
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for all samples, as NumPy arrays in the structure of the outputs, computed in
+        batches. Data is as in `fit`; of batches (x, y) only x counts."""
+        _check_counts("predict", batch_size=batch_size, steps=steps)
+        feed = _Feed("predict", x, None, None, None, batch_size, False, steps, targets=False)
+        self._prepare("predict", feed)
+        told = CallbackList(
+            callbacks, False, verbose != 0, self,
+            steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
+        )  # fmt: skip
+        found: list[list[np.ndarray]] = []
+        outputs: tree.Structure | None = None
+        try:
+            told.on_predict_begin()
+            reads = told.reads("on_predict_batch_end")
+            for step, (leaves, structure) in enumerate(feed.batches(0)):
+                told.on_predict_batch_begin(step)
+                batch, outputs = tree.flatten(self._program("predict", structure)(*leaves))
+                found.append([y.numpy() for y in batch])
+                logs = {"outputs": outputs.unflatten(found[-1])} if reads else None
+                told.on_predict_batch_end(step, logs)
+            told.on_predict_end()
+        finally:
+            _close(told)
+        if outputs is None:
+            raise ArgumentError("predict: the data gave no batch")
+        return outputs.unflatten([np.concatenate(part) for part in zip(*found, strict=True)])
+
+    # Single batches
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Learn from one batch; its loss and metrics, as `evaluate` gives them."""
+        return self._on_batch("train", x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Measure one batch; its loss and metrics."""
+        return self._on_batch("test", x, y, sample_weight, None, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        feed = _Feed("predict_on_batch", x, None, None, None, None, False, None, targets=False)
+        self._prepare("predict_on_batch", feed)
+        leaves, structure = feed.whole()
+        return tree.map(lambda y: y.numpy(), self._program("predict", structure)(*leaves))
+
+    def _on_batch(
+        self, kind: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
+    ) -> Any:
+        method = f"{kind}_on_batch"
+        self._settings(method)
+        feed = _Feed(method, x, y, sample_weight, class_weight, None, False, None)
+        self._prepare(method, feed)
+        leaves, structure = feed.whole()
+        self.reset_metrics()
+        logs = self._logs(self._program(kind, structure)(*leaves))
+        return logs if return_dict else self._listed(logs)
+
+    def _prepare(self, method: str, *feeds: _Feed | None) -> None:
+        """Build the model and find its losses and metrics, with the first sample; refuse what does
+        not fit, before anything is changed."""
+        given = [feed for feed in feeds if feed is not None]
+        for feed in given:
+            feed.dtype = getattr(self, "dtype", "float32")
+        if any(_overwrites(self, name) for name in _STEPS):
+            return
+        compiled = self._compiled if given[0].targets else None
+        known = getattr(self, "built", True) if compiled is None else compiled.objective is not None
+        if not known:
+            self._try(given[0])
+        if compiled is None:
+            return
+        if method in ("fit", "train_on_batch") and not compiled.optimizer.built:
+            self.build_optimizer()
+        assert compiled.objective is not None
+        for feed in given:
+            feed.check(compiled.objective)
+
+    def _try(self, feed: _Feed) -> None:
+        """One sample through the model, its losses and its metrics."""
+        x, y, sample_weight = feed.example()
+        y_pred = _call(self, x, False)
+        if not feed.targets or self._compiled is None:
+            return
+        try:
+            self.compute_loss(x, y, y_pred, sample_weight, False)
+            self.compute_metrics(x, y, y_pred, sample_weight)
+        except Exception:
+            self._compiled.objective = None
+            raise
+        self.reset_metrics()
+
+
+_STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample weights of what a batch is: x, (x,), (x, y) or (x, y, sample_weight). What is
+    not there is None."""
+    if not isinstance(data, (tuple, list)):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise ArgumentError(
+            f"a batch is x, (x, y) or (x, y, sample_weight), and this has {len(data)} parts"
+        )
+    x, y, sample_weight = (*data, None, None)[:3]
+    return x, y, sample_weight
+
+
+class _LossError(NonFiniteError):
+    """A loss that is NaN or infinite."""
+
+    def __init__(self, loss: float) -> None:
+        super().__init__(f"the loss is {loss}")
+        self.loss = loss
+
+
+class Finite(Unary):
+    """The same number; NumPy programs refuse what is NaN or infinite, before they change state."""
+
+    gradients = (lambda g, out, x: g,)
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        if xp is np and not np.isfinite(x).all():
+            raise _LossError(float(x))
+        return +x  # an array of its own, whose place a program may use again
+
+
+_finite = Finite()
+
+
+class _Guard:
+    """Watches for losses that are not finite, without asking for each."""
+
+    def __init__(self, model: Any, state: FitState) -> None:
+        self._model, self._state = model, state
+        self._active = model._compiled.refusing
+        self._results: list[tuple[int, Any]] = []
+
+    def note(self, result: Any, step: int) -> None:
+        """Remember what came of the steps before number `step`."""
+        if self._active:
+            self._results.append((step, result))
+            if len(self._results) >= _OFTEN:
+                self.check()
+
+    def check(self) -> None:
+        """Raises NonFiniteError for the first loss that was not finite."""
+        results, self._results = self._results, []
+        if not self._active or not results:
+            return
+        mean = self._model._compiled.loss_mean
+        if mean is not None and math.isfinite(mean.result()):
+            return
+        for step, result in results:
+            loss = result.get("loss") if isinstance(result, dict) else result
+            if isinstance(loss, Tensor) and not np.isfinite(loss.numpy()).all():
+                found = np.atleast_1d(loss.numpy())
+                i = int(np.argmin(np.isfinite(found)))
+                error = self.refused(float(found[i]), step - len(found) + i)
+                error.add_note("the weights have been changed with it")
+                raise error
+
+    def refused(self, loss: float, step: int, batch: Any = None) -> NonFiniteError:
+        """The error for the loss of a step; `batch` is what it was given."""
+        hint = (
+            "a smaller learning rate, clipping (clipnorm=), scaled inputs or from_logits=True may "
+            "help; edu.config.check_finite names the first operation"
+        )
+        if batch.__class__ is tuple:
+            parts = zip(("x", "y", "sample_weight"), batch[1].unflatten(batch[0]), strict=True)
+            for name, part in parts:
+                if not all(np.isfinite(leaf.numpy()).all() for leaf in tree.leaves(part)):
+                    hint = f"{name} has NaN or infinity in it"
+        return NonFiniteError(
+            f"fit: the loss is {loss} in epoch {self._state.epoch + 1}, step {step + 1} (counted "
+            f"from 1): {hint}"
+        )
+
+
+class _Feed:
+    """What a method was given, as batches of Tensors."""
+
+    dtype = "float32"
+    """What floats are cast to: the dtype of the model's weights."""
+
+    def __init__(
+        self,
+        method: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        batch_size: int | None,
+        shuffle: bool,
+        steps: int | None,
+        targets: bool = True,
+    ) -> None:
+        self.method = method
+        self.targets = targets
+        self.ended = False
+        self._class_weight = class_weight
+        self._limit = steps
+        self._going: Iterator[Any] | None = None
+        self._objective: Objective | None = None
+        self.is_array = _is_data(x)
+        if class_weight is not None and sample_weight is not None:
+            raise ArgumentError(f"{method}: give class_weight or sample_weight, not both")
+        if self.is_array:
+            parts = {"x": x, "y": y, "sample_weight": sample_weight}
+            found = {name: arrays(part, f"{method}: {name}") for name, part in parts.items()}
+            size = _same_length(method, found)
+            if not size:
+                raise ArgumentError(f"{method}: x has no samples")
+            if class_weight is not None:
+                found["sample_weight"] = _class_weights(method, found["y"], class_weight)
+            self._arrays = tuple(found.values())
+            leaves, self._structure = tree.flatten(self._arrays)
+            rows = Dataset.from_arrays(leaves)
+            self.data = (rows.shuffle() if shuffle else rows).batch(batch_size or 32)
+        else:
+            if y is not None or sample_weight is not None or batch_size is not None:
+                raise ArgumentError(
+                    f"{method}: x gives batches by itself: y, sample_weight and batch_size are for "
+                    "arrays"
+                )
+            if not isinstance(x, Iterable):
+                raise DtypeError(
+                    f"{method}: x is a {type(x).__name__}: give arrays, or something that gives "
+                    "batches"
+                )
+            self.data = x if isinstance(x, Dataset) else Iterated(x)
+
+    @property
+    def once(self) -> bool:
+        """Whether it is over after a pass: a generator."""
+        return isinstance(self.data, Iterated) and self.data.once
+
+    @property
+    def steps(self) -> int | None:
+        """How many batches there will be, if that is known."""
+        return self.data.length if self._limit is None else self._limit
+
+    def example(self) -> Any:
+        """One sample."""
+        if self.is_array:
+            found = tree.map(lambda a: a[:1], self._arrays)
+        else:
+            first = self.data.first(_ABSENT)
+            if first is _ABSENT:
+                raise ArgumentError(f"{self.method}: the data gives no batch")
+            found = tree.map(lambda a: a[:1], self._parts(first))
+        leaves, structure = self._tensors(found)
+        return structure.unflatten(leaves)
+
+    def check(self, objective: Objective) -> None:
+        """Raises ArgumentError for targets and class weights that no class has: of arrays now, of
+        other data when it comes."""
+        if self._class_weight is not None:
+            objective.check_classes(self._class_weight)
+        if not self.is_array:
+            self._objective = objective
+        elif self._arrays[1] is not None:
+            objective.check_targets(self.method, self._arrays[1])
+
+    def whole(self) -> tuple[list[Tensor], tree.Structure]:
+        """All as one batch."""
+        return self._tensors(self._arrays if self.is_array else self._parts(next(iter(self.data))))
+
+    def restart(self) -> None:
+        """Have the next epoch begin with the first batch again, if that can be."""
+        if not self.once:
+            self._going = None
+
+    def batches(self, start: int) -> Iterator[tuple[list[Tensor], tree.Structure]]:
+        """The batches of an epoch, from number `start` on."""
+        convert = self._row if self.is_array else self._batch
+        if self._limit is None:
+            yield from map(convert, self.data)
+            self.ended = self.once
+            return
+        for batch in self._limited(self._limit - start):
+            yield convert(batch)
+
+    def _limited(self, count: int) -> Iterator[Any]:
+        """So many batches from where the last epoch ended, over several passes if need be."""
+        fresh = False
+        while count > 0:
+            if self._going is None:
+                self._going, fresh = iter(self.data), True
+            batch = next(self._going, _ABSENT)
+            if batch is not _ABSENT:
+                count, fresh = count - 1, False
+                yield batch
+                continue
+            self._going = None
+            if self.once:
+                warnings.warn(
+                    f"{self.method}: the generator ended early, {count} batches before the end of "
+                    "the epoch",
+                    stacklevel=6,
+                )
+                self.ended = True
+                return
+            if fresh:
+                return
+
+    def _parts(self, batch: Any) -> Any:
+        """A batch of somebody else's as arrays (x, y, sample_weight)."""
+        x, y, sample_weight = unpack_x_y_sample_weight(batch)
+        if not self.targets:
+            return arrays(x, f"{self.method}: x"), None, None
+        parts = {"x": x, "y": y, "sample_weight": sample_weight}
+        found = {name: arrays(part, f"{self.method}: {name}") for name, part in parts.items()}
+        _same_length(self.method, found)
+        if self._class_weight is not None:
+            found["sample_weight"] = _class_weights(self.method, found["y"], self._class_weight)
+        if self._objective is not None and y is not None:
+            self._objective.check_targets(self.method, found["y"])
+        return tuple(found.values())
+
+    def _row(self, leaves: list[np.ndarray]) -> tuple[list[Tensor], tree.Structure]:
+        """A batch of its own arrays."""
+        return [self._tensor(leaf) for leaf in leaves], self._structure
+
+    def _batch(self, batch: Any) -> tuple[list[Tensor], tree.Structure]:
+        return self._tensors(self._parts(batch))
+
+    def _tensors(self, parts: Any) -> tuple[list[Tensor], tree.Structure]:
+        leaves, structure = tree.flatten(parts)
+        return [self._tensor(leaf) for leaf in leaves], structure
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        """An array of a batch, for the step that is next: not copied where that is safe."""
+        own = array.dtype
+        dtype = self.dtype if own.kind == "f" and own != self.dtype else None
+        return tensors.borrowed(array, dtype)
+
+
+_ABSENT = object()
+
+
+def _is_data(x: Any) -> bool:
+    """Whether this is arrays, and not something that gives batches."""
+    if isinstance(x, (list, tuple)):
+        return bool(x) and all(map(_is_data, x))
+    if isinstance(x, dict):
+        return bool(x) and all(map(_is_data, x.values()))
+    if isinstance(x, (Dataset, str)):
+        return False
+    return isinstance(x, (np.ndarray, np.generic, bool, int, float)) or hasattr(x, "__array__")
+
+
+def _same_length(method: str, parts: Mapping[str, Any]) -> int:
+    try:
+        return common_length({name: part for name, part in parts.items() if part is not None})
+    except ShapeError as error:
+        raise ShapeError(f"{method}: {error}") from None
+
+
+def _class_weights(method: str, y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
+    """The weight of each sample, by its class: the target, or the place of the largest."""
+    leaves = tree.leaves(y)
+    if len(leaves) != 1:
+        raise ArgumentError(
+            f"{method}: class_weight is for models with one output, and y has {len(leaves)} arrays"
+        )
+    classes = leaves[0]
+    if classes.ndim > 1:
+        wide = classes.shape[-1] != 1
+        classes = np.argmax(classes, axis=-1) if wide else np.squeeze(classes, axis=-1)
+    found = np.ones(classes.shape, np.float32)
+    for number, weight in class_weight.items():
+        found[np.round(classes) == number] = weight
+    return found
+
+
+def _split(x: Any, y: Any, sample_weight: Any, share: float) -> tuple[Any, Any]:
+    """The arrays without the `share` at their end, and that."""
+    if not 0 < share < 1:
+        raise ArgumentError(f"fit: validation_split is between 0 and 1, not {share!r}")
+    if not _is_data(x):
+        raise ArgumentError("fit: validation_split is for arrays: give validation_data")
+    names = ("x", "y", "sample_weight")
+    given = [arrays(a, f"fit: {n}") for n, a in zip(names, (x, y, sample_weight), strict=True)]
+    size = _same_length("fit", dict(zip(names, given, strict=True)))
+    at = math.floor(size * (1 - share))
+    if not 0 < at < size:
+        raise ArgumentError(
+            f"fit: validation_split={share} of {size} samples leaves none on one side"
+        )
+    first = tuple([tree.map(lambda a: a[:at], part) for part in given])
+    return first, tuple([tree.map(lambda a: a[at:], part) for part in given])
+
+
+def _check_counts(method: str, **counts: Any) -> None:
+    for name, count in counts.items():
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+            raise ArgumentError(f"{method}: {name} is a number from 1 on, not {count!r}")
+
+
+def _grouped(batches: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
+    """Whether there is a validation after this epoch."""
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _overwrites(model: Any, method: str) -> bool:
+    return getattr(type(model), method) is not getattr(Trainable, method)
+
+
+def _call(model: Any, x: Any, training: bool) -> Any:
+    return model(x, training=training)
+
+
+def _weights(model: Any) -> Any:
+    return model.trainable_weights
+
+
+def _as_number(value: Any) -> Any:
+    """A value of the logs as a Python number, or as an array if it is one."""
+    found = value.numpy() if isinstance(value, tensors.Operators) else np.asarray(value)
+    return found if found.ndim else found.item()
+
+
+def _close(told: CallbackList) -> None:
+    bar = told.find(ProgbarLogger)
+    if bar is not None:
+        bar.close()
