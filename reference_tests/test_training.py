@@ -416,6 +416,41 @@ def test_a_loop_written_in_pytorch_gives_the_same(rule: str, dtype: str) -> None
         close(w, v.detach().numpy(), dtype)
 
 
+def test_watching_a_number_is_as_in_keras() -> None:
+    """Callbacks that see the same random numbers stop, and change the learning rate, alike."""
+    generator = np.random.default_rng(0)
+    models = [start(CASES["binary"], lib, "float32") for lib in (edu, keras)]
+    for i in range(60):
+        kind = ("EarlyStopping", "ReduceLROnPlateau")[i % 2]
+        settings: dict[str, Any] = {
+            "monitor": "height",
+            "patience": int(generator.integers(0, 4)),
+            "mode": ("min", "max")[int(generator.integers(2))],
+            "min_delta": (0.0, 0.5)[int(generator.integers(2))],
+        }
+        if kind == "EarlyStopping":
+            settings["baseline"] = (None, 2.0)[int(generator.integers(2))]
+            settings["start_from_epoch"] = int(generator.integers(0, 3))
+        else:
+            settings |= {"factor": 0.5, "cooldown": int(generator.integers(0, 3)), "min_lr": 0.01}
+        values = generator.integers(0, 9, 15) / 2
+        told = []
+        for lib, model in zip((edu, keras), models, strict=True):
+            model.stop_training = False
+            model.optimizer.learning_rate = 0.1
+            callback = getattr(lib.callbacks, kind)(**settings)
+            callback.set_model(model)
+            callback.on_train_begin()
+            found = []
+            for epoch, value in enumerate(values):
+                callback.on_epoch_end(epoch, {"height": float(value)})
+                found.append(np.float32(model.optimizer.learning_rate))
+                if model.stop_training:
+                    break
+            told.append((found, getattr(callback, "best_epoch", None), callback.best))
+        assert told[0] == told[1], (kind, settings, values)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -459,6 +459,30 @@ def test_a_variable_made_at_the_first_call_stays(device: str) -> None:
     assert layer.W.name == "W"
 
 
+def test_a_variable_may_be_made_on_the_device_of_what_is_traced() -> None:
+    made: list[Any] = []
+
+    @edu.jit
+    def f(x: Any) -> Any:
+        if not made:
+            made.append(edu.Variable([1.0, 2.0], device=x.device))
+        return made[0] * x
+
+    x = edu.tensor([3.0, 4.0])
+    assert f(x).tolist() == f(x).tolist() == [3.0, 8.0]
+
+
+def test_tensors_are_made_of_what_is_traced() -> None:
+    f = edu.jit(
+        lambda x: (edu.tensor(x, "float64") + 1, edu.full((2,), x.sum()), edu.full(3, x[0]))
+    )
+    a, b, c = f(np.array([1.0, 2.0], "f4"))
+    assert (a.dtype, a.tolist()) == (np.float64, [2.0, 3.0])
+    assert (b.tolist(), c.tolist()) == ([3.0, 3.0], [1.0, 1.0, 1.0])
+    rows = edu.vmap(lambda x: edu.full((2,), x) + edu.tensor(x))(np.array([1.0, 2.0]))
+    assert rows.tolist() == [[2.0, 2.0], [4.0, 4.0]]
+
+
 def test_a_variable_made_from_what_is_traced_is_refused() -> None:
     made = []
     with pytest.raises(errors.TracingError, match=r"test_jit\.py"):

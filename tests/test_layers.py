@@ -267,7 +267,8 @@ def test_training_is_inherited_unless_it_is_given() -> None:
     outer(x)
     outer(x, training=True)
     outer(x, training=False)
-    assert outer.seen == inner.seen == ["default", True, False]
+    outer(x, "by position")
+    assert outer.seen == inner.seen == ["default", True, False, "by position"]
 
 
 def test_training_passes_through_a_layer_that_does_not_take_it() -> None:

@@ -122,7 +122,7 @@ def test_a_variable_does_not_become_a_constant() -> None:
 
 def test_a_symbolic_value_is_refused_in_a_compiled_function() -> None:
     x = edu.Input((3,))
-    with pytest.raises(errors.TracingError, match="put the model together outside"):
+    with pytest.raises(errors.TracingError, match="another trace"):
         edu.jit(lambda y: x + y)(edu.ones(3))
 
 

@@ -751,14 +751,14 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
             ignore_class=ignore_class,
             axis=axis,
         )
-        self._ignored, self._axis = ignore_class, axis
+        self.ignore_class, self.axis = ignore_class, axis
 
     def left(
         self, y_true: TensorLike, y_pred: TensorLike, mask: TensorLike | None
     ) -> TensorLike | None:
-        if self._ignored is None:
+        if self.ignore_class is None:
             return mask
-        counted = _of_classes(y_true, y_pred, self._axis)[0] != self._ignored
+        counted = _of_classes(y_true, y_pred, self.axis)[0] != self.ignore_class
         return counted if mask is None else ops.logical_and(like(counted, mask), counted)
 
 

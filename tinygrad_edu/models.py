@@ -257,6 +257,7 @@ class Model(Trainable, Layer):
         if self.built:
             return
         self.built = True
+        self._remember(input_shape)
         try:
             self.compute_output_shape(input_shape)
         except BaseException:
@@ -275,7 +276,6 @@ class Model(Trainable, Layer):
         """Build for what `get_build_config` gave."""
         if not self.built:
             self.build(next(iter(config.values())))
-            self._built_for = config
 
     def _waits(self) -> bool:
         return False  # but its layers may
@@ -433,7 +433,7 @@ class Sequential(Model):
 
     def _check_layer(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
-            function = getattr(layer, "__name__", "function")
+            function = getattr(layer, "__name__", None) or getattr(layer, "name", "function")
             hint = f": use edu.layers.Lambda({function})" if callable(layer) else ""
             raise self._error(f"add: {layer!r} is no layer{hint}")
         if layer is self:

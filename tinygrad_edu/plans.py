@@ -6,10 +6,13 @@ of the values they take and give, so that it can be run, copied and written down
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from . import symbolic, tree
+import numpy as np
+
+from . import dtypes, ops, symbolic, tree
 from .errors import ArgumentError
 from .layers.base import Layer, unique
 from .op import Op
@@ -62,6 +65,8 @@ class Plan:
     def __init__(self, inputs: Any, outputs: Any) -> None:
         from .models import InputLayer
 
+        if isinstance(outputs, (list, tuple)) and len(outputs) == 1:  # as in Keras
+            outputs = outputs[0]
         starts = [_symbol(x, "inputs") for x in tree.leaves(inputs)]
         ends = [_symbol(x, "outputs") for x in tree.leaves(outputs)]
         for what, given in (("inputs", starts), ("outputs", ends)):
@@ -152,7 +157,9 @@ class Plan:
             "starts": [layers.index(x) for x in self.starts],
             "calls": [
                 [
-                    layers.index(x) if isinstance(x := call.operation, Layer) else x,
+                    layers.index(x)
+                    if isinstance(x := call.operation, Layer)
+                    else _written_operation(x),
                     _written(call.arguments),
                 ]
                 for call in self.calls
@@ -168,7 +175,9 @@ class Plan:
         held: list[Any] = [layers[i].start() for i in config["starts"]]
         for operation, arguments in config["calls"]:
             args, kwargs = _read(arguments, held)
-            called = layers[operation] if isinstance(operation, int) else operation.replay
+            called = (
+                layers[operation] if isinstance(operation, int) else _read(operation, ()).replay
+            )
             held += tree.leaves(called(*args, **kwargs))
         return _read(config["inputs"], held), _read(config["outputs"], held)
 
@@ -293,8 +302,7 @@ def _compiled(call: Call, specs: Sequence[Spec]) -> Any:
     return call.operation, leaves, None if plain else structure, made
 
 
-# Slots and unknown sizes as data: no argument of a layer looks like these.
-_SLOT, _SIZE = "$slot", "$size"
+# What JSON has no words for, in dicts of one key that no argument of a layer looks like.
 
 
 def _written(structure: Any) -> Any:
@@ -303,17 +311,53 @@ def _written(structure: Any) -> Any:
 
 def _mark(x: Any) -> Any:
     if isinstance(x, Slot):
-        return {_SLOT: x.number}
-    return {_SIZE: [x.scale, x.shift, x.factors]} if isinstance(x, symbolic.Size) else x
+        return {"$slot": x.number}
+    if isinstance(x, symbolic.Size):
+        return {"$size": [x.scale, x.shift, x.factors]}
+    if isinstance(x, slice):
+        return {"$slice": [_mark(each) for each in (x.start, x.stop, x.step)]}
+    if isinstance(x, np.dtype):
+        return {"$dtype": x.name}
+    return {"$dots": None} if x is Ellipsis else x
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "$size": lambda given: symbolic.Size(*given),
+    "$slice": lambda given: slice(*[_read(each, ()) for each in given]),
+    "$dtype": dtypes.as_dtype,
+    "$dots": lambda given: Ellipsis,
+    "$operation": lambda given: _operations()[given],  # type: ignore[has-type]
+}
 
 
 def _read(data: Any, held: Sequence[Any]) -> Any:
-    if isinstance(data, Mapping):
-        if set(data) == {_SLOT}:
-            return held[data[_SLOT]]
-        if set(data) == {_SIZE}:
-            return symbolic.Size(*data[_SIZE])
-        return {key: _read(x, held) for key, x in data.items()}
     if isinstance(data, (list, tuple)):
         return type(data)([_read(x, held) for x in data])
-    return data
+    if not isinstance(data, Mapping):
+        return data
+    if len(data) == 1:
+        ((key, value),) = data.items()
+        if key == "$slot":
+            return held[value]
+        if key in _READ:
+            return _READ[key](value)
+    return {key: _read(x, held) for key, x in data.items()}
+
+
+def _written_operation(op: Op) -> Any:
+    """An operation of the library by its name, also one that users do not see; others are
+    registered."""
+    name = next((name for name, known in _operations().items() if known is op), None)
+    return op if name is None else {"$operation": name}
+
+
+@cache
+def _operations() -> dict[str, Op]:
+    """Every operation of the library, by its family and name there."""
+    families: list[Any] = vars(ops)["families"]
+    return {
+        f"{family.__name__.rpartition('.')[2]}.{name}": op
+        for family in families
+        for name, op in vars(family).items()
+        if isinstance(op, Op)
+    }

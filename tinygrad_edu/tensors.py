@@ -547,12 +547,19 @@ def tensor(
     if isinstance(data, Operators):
         given = data.value
         where = where or given._device
+        if where.level:  # stands for many values, or for any: it never changes, so it is a copy
+            if dtype is not None:
+                given = ops.astype(given, dtypes.as_dtype(dtype))
+            return _leaf(wrap(Tensor, given._data, where, None), requires_grad)
         array = given._device.to_numpy(given._data)
         array = array if dtype is None else cast(array, dtypes.as_dtype(dtype))
     else:
         array = to_array(data, None if dtype is None else dtypes.as_dtype(dtype))
     where = where or backends.current()
-    made = wrap(Tensor, where.from_numpy(array), where, None)
+    return _leaf(wrap(Tensor, where.from_numpy(array), where, None), requires_grad)
+
+
+def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         tape.differentiable(made, "requires_grad")
         made._record = tape.Leaf(tape.EVERY)

@@ -415,13 +415,13 @@ class Trainable:
         compiled.fit_state = FitState(feed.data, initial_epoch)
         compiled.refusing = told.find(TerminateOnNaN) is None
         try:
-            told.on_train_begin()
+            told.on_train_begin(None)
             logs = self._epochs(compiled.fit_state, feed, measured, told, epochs, validation_freq)
             told.on_train_end(logs)
         finally:
             compiled.refusing, compiled.fit_state = False, None
             _close(told)
-        if compiled.optimizer is not None:
+        if compiled.optimizer.built:
             compiled.optimizer.finalize_variable_values(_weights(self))
         assert self.history is not None
         return self.history
@@ -440,7 +440,7 @@ class Trainable:
             epoch = state.epoch
             if not state.step:
                 self.reset_metrics()
-            told.on_epoch_begin(epoch)
+            told.on_epoch_begin(epoch, None)
             logs = self._epoch(state, feed, told)
             if not logs:
                 break  # a generator that had ended
@@ -462,7 +462,7 @@ class Trainable:
         batches = feed.batches(state.step)
         result: Any = None
         for group in batches if together == 1 else _grouped(batches, together):
-            begin(state.step)
+            begin(state.step, None)
             try:
                 result = self._steps(group)
             except _LossError as error:
@@ -542,11 +542,11 @@ class Trainable:
     def _measured(self, feed: _Feed, told: CallbackList) -> dict[str, float]:
         self.reset_metrics()
         feed.restart()
-        told.on_test_begin()
+        told.on_test_begin(None)
         reads = told.reads("on_test_batch_end")
         result: Any = None
         for step, (leaves, structure) in enumerate(feed.batches(0)):
-            told.on_test_batch_begin(step)
+            told.on_test_batch_begin(step, None)
             result = self._program("test", structure)(*leaves)
             told.on_test_batch_end(step, self._logs(result) if reads else None)
         if result is None:
@@ -586,15 +586,15 @@ class Trainable:
         found: list[list[np.ndarray]] = []
         outputs: tree.Structure | None = None
         try:
-            told.on_predict_begin()
+            told.on_predict_begin(None)
             reads = told.reads("on_predict_batch_end")
             for step, (leaves, structure) in enumerate(feed.batches(0)):
-                told.on_predict_batch_begin(step)
+                told.on_predict_batch_begin(step, None)
                 batch, outputs = tree.flatten(self._program("predict", structure)(*leaves))
                 found.append([y.numpy() for y in batch])
                 logs = {"outputs": outputs.unflatten(found[-1])} if reads else None
                 told.on_predict_batch_end(step, logs)
-            told.on_predict_end()
+            told.on_predict_end(None)
         finally:
             _close(told)
         if outputs is None:

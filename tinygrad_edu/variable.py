@@ -57,7 +57,11 @@ class Variable(Operators):
         name: str | None = None,
         device: str | Device | None = None,
     ) -> None:
+        if isinstance(device, Device):
+            device = device.base  # inside of jit, that of a Tensor is the trace
         made = tensors.tensor(initial_value, dtype, device)
+        if made._device.level:
+            made.numpy()  # which says why there is no value that a Variable could hold
         differentiable = dtypes.is_float(made.dtype)
         if (trainable or requires_grad) and not differentiable:
             raise DtypeError(

@@ -224,6 +224,7 @@ class _Signature(NamedTuple):
     names: tuple[str, ...]  # of what can be given by position
     required: tuple[str, ...]
     training: bool
+    default: Any  # of training
     masks: tuple[str, ...]
 
 
@@ -234,7 +235,8 @@ def _signature(kind: type[Layer]) -> _Signature:
     names = tuple(p.name for p in plain if p.kind is not p.KEYWORD_ONLY)
     required = tuple(p.name for p in plain if p.default is p.empty)
     masks = tuple(p.name for p in plain if p.name == "mask" or p.name.endswith("_mask"))
-    return _Signature(names, required, any(p.name == "training" for p in plain), masks)
+    training = [None if p.default is p.empty else p.default for p in plain if p.name == "training"]
+    return _Signature(names, required, bool(training), next(iter(training), None), masks)
 
 
 _OF_CALLS = ("_called", "_losses", "_node")
@@ -382,9 +384,12 @@ class Layer(registry.Configured):
             return self._symbolic(args, kwargs)
         outer = _call.get()
         training = kwargs.pop("training", None)
-        if training is None and outer is not None:
-            training = outer.training
-        if how.training and training is not None and "training" not in how.names[: len(args)]:
+        by_position = len(args) > 1 and "training" in how.names[: len(args)]
+        if by_position:
+            training = args[how.names.index("training")]
+        if training is None:
+            training = how.default if outer is None or outer.training is None else outer.training
+        if how.training and training is not None and not by_position:
             kwargs["training"] = training
         masked = _masks or (kwargs and kwargs.get("mask") is not None)
         previous = self._take_masks(how, args, kwargs, inputs) if masked else None
@@ -501,6 +506,12 @@ class Layer(registry.Configured):
         else:
             self.build(next(iter(shapes.values()), None))
         self._built_for = shapes
+
+    def _remember(self, input_shape: Any) -> None:
+        """What `build` was called with."""
+        kind: Any = type(self)
+        names = _signature(kind).names or ("inputs",)
+        self._built_for = self._built_for or {names[0]: input_shape}
 
     def get_build_config(self) -> dict[str, Any] | None:
         """The shapes that a call has built it for, by argument; None where none has."""
@@ -862,6 +873,8 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             vars(self).update(before)
             raise
         self.built = True
+        if len(args) == 1:
+            self._remember(args[0])
 
     return built
 

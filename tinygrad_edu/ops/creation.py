@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, dtypes, tensors
+from .. import backends, dtypes, ops, tensors
 from ..backends import Device
 from ..dtypes import DTypeLike
 from ..errors import ArgumentError, DeviceError, DtypeError
@@ -52,7 +52,11 @@ def full(
     Tensor([[7, 7],
             [7, 7]], dtype=int32)
     """
-    fill_value = tensors.as_tensor(fill_value).item()
+    given = tensors.as_tensor(fill_value)
+    if given._device.level:  # a value that is not known yet
+        given = given if dtype is None else ops.astype(given, dtypes.as_dtype(dtype))
+        return ops.broadcast_to(given, shape)
+    fill_value = given.item()
     dtype = type(fill_value) if dtype is None else dtype
     return _filled("full", shape, fill_value, dtype, device)
 
