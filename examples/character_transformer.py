@@ -25,17 +25,17 @@ def sentence() -> str:
     return " ".join([str(one(kind)) for kind in kinds]) + ". "
 
 
-text = "".join([sentence() for _ in range(2000)])
+text = "".join([sentence() for _ in range(1000)])
 characters = sorted(set(text))
 numbers = np.array([characters.index(c) for c in text])
 
 # Pieces of the text, and the same pieces one character further on.
-starts = generator.integers(0, len(numbers) - LENGTH, size=9600)
+starts = generator.integers(0, len(numbers) - LENGTH, size=4800)
 pieces = numbers[starts[:, None] + np.arange(LENGTH)]
 following = numbers[starts[:, None] + np.arange(LENGTH) + 1]
 
 
-class Positions(edu.Layer):
+class Positions(layers.Layer):
     """Adds to each place a vector that is learned for it: attention itself sees no order."""
 
     def build(self, input_shape: tuple[int, ...]) -> None:

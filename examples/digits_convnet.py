@@ -13,10 +13,13 @@ import tinygrad_edu as edu
 from tinygrad_edu import layers
 
 
+generator = np.random.default_rng(0)
+
+
 def moved(images: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A batch of images, each moved by up to one pixel up or down and left or right."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    down, right = np.random.default_rng(int(images.sum())).integers(0, 3, size=(2, len(images)))
+    down, right = generator.integers(0, 3, size=(2, len(images)))
     rows, columns = down[:, None] + np.arange(8), right[:, None] + np.arange(8)
     return padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]], digits
 
@@ -49,7 +52,9 @@ def main() -> None:
     # The learning rate falls along half a cosine, to 0 after the last step.
     epochs = 12
     rate = edu.schedules.CosineDecay(4e-3, decay_steps=epochs * len(data))
-    model.compile(edu.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        edu.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     model.fit(data, epochs=epochs, validation_data=(x_test, y_test), verbose=2)
 
     guesses = np.argmax(model.predict(x_test, verbose=0), axis=1)

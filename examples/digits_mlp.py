@@ -52,9 +52,10 @@ def main() -> None:
     guesses = np.argmax(model.predict(x_test, verbose=0), axis=1)
     wrong = np.flatnonzero(guesses != y_test)
     print(f"{len(wrong)} of {len(y_test)} are wrong")
-    for i in wrong[:1]:
-        print(f"such as this {y_test[i]}, which it took for a {guesses[i]}:")
-        print("\n".join("".join(" .:*#"[int(v) // 4] * 2 for v in row) for row in x_test[i].reshape(8, 8)))
+    first = wrong[0]
+    print(f"such as this {y_test[first]}, which it took for a {guesses[first]}:")
+    for row in x_test[first].reshape(8, 8):
+        print("".join([" .:*#"[int(value) // 4] * 2 for value in row]))
 
 
 if __name__ == "__main__":

@@ -374,11 +374,12 @@ def assign_buffers(
     origins: Mapping[Value, Value],
     nbytes: Callable[[Value], int] = lambda value: value.nbytes,
     kept: Iterable[Value] = (),
+    over: Callable[[Equation], bool] = lambda made: True,
 ) -> Buffers:
     """Linear scan: a value takes the memory of one that is done with, the tightest that is free.
 
     An elementwise operation may write over an operand of its own shape and dtype that nobody reads
-    any more. Values `kept` are read at the end.
+    any more, if it can (`over`). Values `kept` are read at the end.
     """
     found = Buffers()
     free: list[int] = []
@@ -390,14 +391,14 @@ def assign_buffers(
     ends: dict[int, list[Value]] = {}
     for i, unit in enumerate(units):
         dying = ends.pop(i, [])
-        over = [x for x in dying if _is_over(unit, x)]
-        free.extend([found.places[x] for x in over])
+        first = [x for x in dying if _is_over(unit, x) and over(unit.equations[0])]
+        free.extend([found.places[x] for x in first])
         made = [y for y in unit.made() if buffered(y)]
         for value in made:
             _place(found, free, value, nbytes(value))
             if last[value] > i:
                 ends.setdefault(last[value], []).append(value)
-        free.extend([found.places[x] for x in dying if x not in over])
+        free.extend([found.places[x] for x in dying if x not in first])
         free.extend([found.places[x] for x in made if last[x] == i])
     return found
 

@@ -240,7 +240,7 @@ class _Writer:
             count = -(-rows // step)
             yield f"{self.names[y]}_parts = np.empty({(count, *y.shape)!r}, {_dtype(y.dtype)})"
         local = [y for y in unit.made() if y not in self.crossing and y not in whole]
-        blocks = [y for y in local if can_write(self.makers[y]) and y not in self.shared]
+        blocks = [y for y in local if self._goes_into_block(y)]
         body = f"loop{number}"
         yield f"def {body}(start, stop):"
         if blocks:
@@ -281,6 +281,9 @@ class _Writer:
                 for line in call:
                     yield indent + line.replace("@out", inside)
                 continue
+            if takes_out(each.op) and (y in crossing or y in blocks):
+                yield indent + self._kernel(each, operands, f"out={inside}")
+                continue
             view = _view_of_rows(each, operands)
             found = self._kernel(each, operands) if view is None else view
             copied = f"np.copyto({inside}, {found})" if y in crossing else f"{inside} = {found}"
@@ -292,6 +295,11 @@ class _Writer:
             yield f"{body}(0, {rows})"
         for each in unit.parts:
             yield from self._combined(each)
+
+    def _goes_into_block(self, y: Value) -> bool:
+        """Whether a loop has a temporary for what it makes."""
+        made = self.makers[y]
+        return (can_write(made) or takes_out(made.op)) and y not in self.shared
 
     def _opened(self, y: Value) -> Iterator[str]:
         """Memory for a value that is written bit by bit, or by `out=`."""
@@ -326,6 +334,7 @@ class _Writer:
             wanted.__contains__,
             fusion.aliases(unit.equations),
             lambda v: _block(v, step)[0],
+            over=can_write,
         )
         return [(_block(y, step)[1], y.dtype, found.places[y]) for y in blocks]
 
@@ -362,13 +371,13 @@ class _Writer:
     def _atom(self, x: Atom) -> str:
         return self.names[x] if isinstance(x, Value) else _number(x)
 
-    def _kernel(self, made: Equation, operands: Sequence[str]) -> str:
+    def _kernel(self, made: Equation, operands: Sequence[str], *more: str) -> str:
         """A call of the operation's own kernel."""
         name = _identifier(made.op.name)
         while self.kernels.setdefault(name, made.op) is not made.op:  # a user's op of that name
             name += "_"
         params = [f"{key}={self._param(value)}" for key, value in made.params.items()]
-        return f"ops.{name}({', '.join([*operands, *params])})"
+        return f"ops.{name}({', '.join([*operands, *params, *more])})"
 
     def _param(self, value: Any) -> str:
         if _is_plain(value):
@@ -472,7 +481,7 @@ def apart(x: Any) -> np.ndarray:
 # Loops over blocks
 
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Elements of the widest array in a block: a few such blocks fit in a core's cache, and threads
 meet at Python's lock seldom."""
 
@@ -523,7 +532,7 @@ def _is_worth(unit: fusion.Unit) -> bool:
     size = max(x.size for x in (*unit.read(), *unit.made()))
     if _row_size(unit) > BLOCK:
         return False
-    return size >= (8 if len(unit.equations) > 1 else 32) * BLOCK
+    return size >= (4 if len(unit.equations) > 1 else 16) * BLOCK
 
 
 def _row_size(unit: fusion.Unit) -> int:
@@ -553,6 +562,12 @@ def ufunc_of(op: Op) -> str | None:
 
 
 _UFUNCS = {"logaddexp": "logaddexp"}
+
+
+def takes_out(op: Op) -> bool:
+    """Whether an operation's own kernel takes `out=`, memory that no operand of it is in."""
+    code = op.forward.__code__
+    return "out" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def can_write(made: Equation) -> bool:

@@ -312,6 +312,8 @@ def test_training_is_resolved_as_in_keras(default: bool | None) -> None:
                 return self.inner(self.deaf(x), training=False)
 
         outer, x = Outer(), np.ones((1, 2), np.float32)
+        outer(x)  # Keras also runs `call` to build what is inside
+        seen.clear()
         for settings in ({}, {"training": True}, {"training": False}):
             outer(x, **settings)
         outer.deaf(x, training=True)

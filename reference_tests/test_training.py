@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pandas
 import pytest
 
 import tinygrad_edu as edu
@@ -328,6 +330,42 @@ def test_any_source_of_batches_trains_as_arrays_do() -> None:
         for w, v in zip(model.get_weights(), expected[1], strict=True):
             np.testing.assert_array_equal(w, v, err_msg=name)
     assert len(model.predict(loader, verbose=0)) == len(model.predict(pipeline, verbose=0)) == ROWS
+
+
+def test_tables_of_pandas_are_arrays() -> None:
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "kind": [0, 1]})
+    model = edu.Sequential([edu.Input((2,)), edu.layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", "mse", metrics=["mae"])
+    found = model.evaluate(frame[["a", "b"]], frame["kind"], verbose=0)
+    close(found, [(4.0**2 + 5.0**2) / 2, 4.5], "float32")
+    close(model.predict(frame[["a", "b"]], verbose=0), [[4.0], [6.0]], "float32")
+    table = pandas.DataFrame({"a": [1.0], "kind": ["red"]})
+    with pytest.raises(edu.errors.DtypeError, match=r"x: takes numbers.*'kind' is not numeric"):
+        model.predict(table, verbose=0)
+
+
+def test_tensorflow_reads_what_is_written_for_tensorboard(tmp_path: Path) -> None:
+    given = data("float32")
+    model = start(CASES["binary"], edu, "float32")
+    board = edu.callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=2)
+    history = model.fit(
+        given["x"], given["bit"], batch_size=BATCH, epochs=3, validation_split=0.3, verbose=0,
+        callbacks=[board],
+    ).history  # fmt: skip
+    seen: dict[tuple[str, str], dict[int, Any]] = {}
+    for path in tmp_path.glob("*/*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                seen.setdefault((path.parent.name, value.tag), {})[event.step] = value
+    for name, values in history.items():
+        where = "validation" if name.startswith("val_") else "train"
+        curve = seen[where, f"epoch_{name.removeprefix('val_')}"]
+        assert list(curve) == [0, 1, 2]
+        close([curve[i].simple_value for i in range(3)], values, "float32")
+    assert list(seen["train", "batch_loss"]) == [1, 3, 5, 7, 9, 11]
+    histograms = [tag for where, tag in seen if tag.endswith("/histogram")]
+    assert len(histograms) == len(model.weights)
+    assert seen["train", histograms[0]][2].histo.num == model.weights[0].size
 
 
 class _Scaled:

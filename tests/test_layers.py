@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -409,6 +410,7 @@ def test_building_is_not_recorded() -> None:
     layer = Twice()
     with edu.GradientTape() as tape:
         y = layer(edu.ones((1, 1))).sum()
+    assert repr(tape).count("multiply") == 1
     assert tape.gradient(y, layer.w).tolist() == [1.0]
     assert y.item() == 3.0
 
@@ -453,6 +455,19 @@ def test_losses_are_those_of_the_last_call() -> None:
     assert outer.losses == []
 
 
+def test_losses_of_calls_before_are_not_kept() -> None:
+    class Penalty(edu.Layer):
+        def call(self, x: Any) -> Any:
+            self.add_loss(x.sum())
+            return x
+
+    layer = Penalty()
+    layer(edu.ones(3))
+    before = weakref.ref(layer.losses[0])
+    layer(edu.ones(3))
+    assert before() is None
+
+
 def test_losses_of_a_compiled_call_do_not_outlive_it() -> None:
     layer = layers.Dense(2, activity_regularizer="l2", kernel_regularizer="l1")
 
@@ -494,6 +509,24 @@ def test_a_mask_that_is_given_wins_and_is_passed_on() -> None:
     assert layer.seen is None
     layer(layers.Masking()(np.zeros((1, 2, 1))))
     assert layer.seen.tolist() == [[False, False]]
+
+
+def test_a_model_leaves_the_mask_that_its_last_layer_leaves() -> None:
+    class Last(edu.Layer):
+        supports_masking = True
+
+        def call(self, inputs: Any) -> Any:
+            return inputs[:, -1]
+
+        def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+            return None
+
+    x = layers.Masking()(np.array([[[1.0], [0.0]]]))
+    start = edu.Input((2, 1))
+    for model in (edu.Sequential([Last()]), edu.Model(start, Last()(start))):
+        assert base.mask_of(model(x)) is None
+    for model in (edu.Sequential([layers.ReLU()]), edu.Model(start, layers.ReLU()(start))):
+        assert base.mask_of(model(x)).tolist() == [[True, False]]
 
 
 def test_masks_work_in_a_compiled_function() -> None:

@@ -265,6 +265,7 @@ def test_layers_are_put_on_and_taken_off() -> None:
     model.add(Dense(7))
     assert model(x).shape == (2, 7)
     assert edu.Model(model.inputs, model.outputs)(x).shape == (2, 7)
+    assert copy.deepcopy(model).output_shape == (None, 7)
     model.pop(), model.pop()
     with pytest.raises(errors.ArgumentError, match="has no layers"):
         model.pop()
@@ -370,6 +371,28 @@ def test_models_inside_models_are_layers() -> None:
     assert "residual/blocks/0/kernel" in model.weight_paths()
     given = edu.tensor(data(3, 4))
     same(model(given), model.layers[-1](inner([given, given * 2])["sum"]))
+
+
+def test_layers_inside_are_built_for_sizes_that_are_not_known() -> None:
+    class Notes(edu.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.given = input_shape
+
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    class Holds(edu.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.inner = Dense(131), Notes()
+
+        def call(self, inputs: Any) -> Any:
+            return self.inner(self.first(inputs))
+
+    model = Holds()
+    assert model(edu.Input((None, 3))).shape == (None, None, 131)
+    assert model.inner.given == (None, None, 131)
+    assert model(np.ones((2, 5, 3))).shape == (2, 5, 131)
 
 
 def test_per_example_gradients_of_a_model() -> None:

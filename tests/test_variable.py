@@ -274,3 +274,14 @@ def test_a_copied_variable_is_a_variable_of_its_own(of: Callable[[Any], Any], de
 def test_a_copy_is_followed_by_tapes_if_the_original_is(of: Callable[[Any], Any]) -> None:
     assert gradient_of_squares(of(edu.Variable(3.0))).item() == 6
     assert gradient_of_squares(of(edu.Variable(3.0, trainable=False))) is None
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
+def test_a_copy_keeps_what_is_said_of_a_variable(how: Callable[[Any], Any]) -> None:
+    v = edu.Variable([1.0], name="v")
+    v.constraint, v.regularizer, v.trainable = edu.relu, edu.sum, False
+    copied = how(v)
+    assert (copied.name, copied.constraint, copied.regularizer) == ("v", edu.relu, edu.sum)
+    assert not copied.trainable
+    # It was made trainable, and may be so again.
+    assert gradient_of_squares(copied) is not None

@@ -166,7 +166,8 @@ a vjp method, or no_gradient = "why there is none"
         return partial(self.forward, xp)
 
     def forward(self, xp: Any, *arrays: Array, **params: Any) -> Any:
-        """The result, of arrays of the module `xp`."""
+        """The result, of arrays of the module `xp`. A forward that also takes `out=None` may be
+        given NumPy memory for its result, in which no argument is."""
         return self.kernel(xp)(*arrays, **params)
 
     def infer(self, *avals: Any, **params: Any) -> Any:

@@ -145,8 +145,10 @@ class MultiHeadAttention(Layer):
         seen = self._seen(queries, keys, query_mask, value_mask, key_mask, attention_mask)
         if len(along) > 1 and (use_causal_mask or self.sliding_window):
             raise self._error(f"with several attention_axes, {along}, no key is near, or after")
-        near = _near(scores, use_causal_mask, self.sliding_window)
-        weights = _weights(scores, _both(seen, near))
+        if self.sliding_window is not None:
+            of_queries, of_keys = _numbered(scores)
+            seen = _both(seen, ops.abs(of_queries - of_keys) < self.sliding_window)
+        weights = _weights(scores, seen, use_causal_mask)
         found = queries.scattered(ops.matmul(self.dropout(weights, training=training), v))
         if self.use_gate:
             found = found * ops.sigmoid(self.gate(query))
@@ -300,29 +302,29 @@ def _between(initializer: Any, before: int, ndim: int) -> Any:
 # Scores and masks
 
 
-def _weights(scores: Tensor, seen: Tensor | None) -> Tensor:
-    """softmax(scores) among the keys that are seen; 0 where none is."""
-    if seen is None:
+def _weights(scores: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
+    """softmax(scores) among the keys that are seen; 0 where none is. With `causal` a query sees no
+    key after it."""
+    queries, keys = _numbered(scores)
+    shown = _both(seen, queries >= keys if causal else None)
+    if shown is None:
         return ops.softmax(scores)
     # Low, and finite: of a row of -infinity softmax would be NaN.
     lowest = -3e4 if dtypes.is_half(scores.dtype) else -1e30
-    return ops.where(seen, ops.softmax(ops.where(seen, scores, lowest)), 0.0)
+    found = ops.softmax(ops.where(shown, scores, lowest))
+    return found if seen is None else ops.where(shown, found, 0.0)  # all see the first key
+
+
+def _numbered(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The places of the queries and keys of scores (..., queries, keys)."""
+    queries, keys = [ops.arange(n, device=scores.device) for n in scores.shape[-2:]]
+    return queries[:, None], keys
 
 
 def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return other if one is None else one
     return ops.logical_and(one, other)
-
-
-def _near(scores: Tensor, causal: bool, window: int | None = None) -> Tensor | None:
-    """Which of the last two axes, queries and keys, see each other for where they are."""
-    queries, keys = [ops.arange(n, device=scores.device) for n in scores.shape[-2:]]
-    queries = queries[:, None]
-    seen = queries >= keys if causal else None
-    if window is None:
-        return seen
-    return _both(seen, ops.abs(queries - keys) < window)
 
 
 class Attention(Layer):
@@ -390,7 +392,7 @@ class Attention(Layer):
         of_query, of_value = self._masks(mask, query.shape, value.shape)
         scores = self.scores(query, key)
         columns = None if of_value is None else of_value[:, None]
-        weights = _weights(scores, _both(columns, _near(scores, use_causal_mask)))
+        weights = _weights(scores, columns, use_causal_mask)
         found = ops.matmul(self.dropout(weights, training=training), value)
         if of_query is not None:
             found = ops.where(of_query[..., None], found, 0.0)

@@ -22,7 +22,7 @@ from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like
 from .elementwise import abs, log, sigmoid, sqrt, square, through_float32, where
-from .kernels import in_float32, onto, top, total
+from .kernels import in_float32, into, onto, top, total
 from .movement import expand_dims
 from .networks import log_softmax, softmax
 from .reduction import as_float, mean, sum
@@ -252,11 +252,12 @@ class ShiftedPowers(Op):
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
         return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
 
-    def forward(self, xp: Any, x: Array, *, axis: int) -> Array:
+    def forward(self, xp: Any, x: Array, *, axis: int, out: Any = None) -> Array:
         if not x.size:
             return x
         x = x.astype(dtypes.float32) if x.dtype.itemsize < 4 else x
-        return onto(xp.exp, x - top(xp, x, (axis,)))
+        highest = top(xp, x, (axis,))
+        return onto(xp.exp, x - highest if out is None else np.subtract(x, highest, out))
 
 
 class _OfClass(Op, abstract=True):
@@ -273,12 +274,14 @@ class _OfClass(Op, abstract=True):
     def kernel(self, xp: Any) -> Callable[..., Any]:
         forward, wide = self.forward, dtypes.float32
 
-        def compute(t: Array, x: Array, *others: Array, axis: int) -> Array:
+        def compute(t: Array, x: Array, *others: Array, **params: Any) -> Array:
             dtype = x.dtype
             if dtype.itemsize > 2:
-                return forward(xp, t, x, *others, axis=axis)
+                return forward(xp, t, x, *others, **params)
+            out = params.pop("out", None)
             others = tuple([y.astype(wide) for y in others])
-            return forward(xp, t, x.astype(wide), *others, axis=axis).astype(dtype)
+            found = forward(xp, t, x.astype(wide), *others, **params).astype(dtype)
+            return into(np.positive, found, out)
 
         return compute
 
@@ -327,12 +330,15 @@ class SparseCrossentropySlope(_OfClass):
     def infer(self, t: Aval, x: Aval, powers: Aval, g: Aval, *, axis: int) -> Aval:
         return x
 
-    def forward(self, xp: Any, t: Array, x: Array, powers: Array, g: Array, *, axis: int) -> Array:
+    def forward(
+        self, xp: Any, t: Array, x: Array, powers: Array, g: Array, *, axis: int, out: Any = None
+    ) -> Array:
         if not x.size:
             return x
         sums = total(xp, powers, (axis,))
         across = g.reshape(sums.shape)
-        found = powers * (across / sums)
+        shares = across / sums
+        found = powers * shares if out is None else np.multiply(powers, shares, out)
         if xp is np and axis == x.ndim - 1:
             found[_at(t)] -= g
             return found

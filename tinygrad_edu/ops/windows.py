@@ -238,6 +238,7 @@ class ConvTranspose(_Convolution):
     examples = (
         example((2, 3, 4, 2), (3, 2, 3, 2), padding="same"),
         example((1, 3, 2, 2), (3, 2, 3, 2), strides=2, padding="same"),
+        example((2, 3, 2, 5), (2, 2, 2, 5)),
         example((1, 3, 2, 2), (2, 3, 1, 2), strides=(3, 2)),
         example((1, 3, 2, 2), (2, 3, 2, 2), strides=2, output_padding=1),
         example((1, 3, 3, 1), (3, 4, 2, 1), strides=2, padding="same", output_padding=(1, 0)),
@@ -953,39 +954,39 @@ class WindowMax(Op):
 
 
 class ToLargest(Op):
-    """The numbers of windows, each put where its window of x has its first largest, `out`, and
+    """The numbers of windows, each put where its window of x has its first largest, `most`, and
     added up there; zeros elsewhere. The transpose of `at_largest`."""
 
     linear = (0,)
     axes = ("axis",)
     gradients = (
-        lambda t, result, g, x, out, **slide: apply(_at_largest, t, x, out, **slide), None, None,
+        lambda t, out, g, x, most, **slide: apply(_at_largest, t, x, most, **slide), None, None,
     )  # fmt: skip
 
-    def forward(self, xp: Any, g: Array, x: Array, out: Array, **slide: Any) -> Array:
-        parts = (kept(xp, g, here) for here in _first_largest(xp, x, out, **slide))
+    def forward(self, xp: Any, g: Array, x: Array, most: Array, **slide: Any) -> Array:
+        parts = (kept(xp, g, here) for here in _first_largest(xp, x, most, **slide))
         return _added_up(xp, parts, g.dtype, g.shape, x.shape[slide["axis"]], **slide)
 
-    def infer(self, g: Aval, x: Aval, out: Aval, **slide: Any) -> Aval:
+    def infer(self, g: Aval, x: Aval, most: Aval, **slide: Any) -> Aval:
         return Aval(x.shape, g.dtype)
 
 
 class AtLargest(Op):
     """Of each window of y the number that is where the same window of x has its first largest,
-    `out`."""
+    `most`."""
 
     linear = (0,)
     axes = ("axis",)
     gradients = (
-        lambda g, result, y, x, out, **slide: apply(_to_largest, g, x, out, **slide), None, None,
+        lambda g, out, y, x, most, **slide: apply(_to_largest, g, x, most, **slide), None, None,
     )  # fmt: skip
 
-    def forward(self, xp: Any, y: Array, x: Array, out: Array, **slide: Any) -> Array:
+    def forward(self, xp: Any, y: Array, x: Array, most: Array, **slide: Any) -> Array:
         moments = _moments(xp, y, **slide, value=0)
-        return sum(map(partial(kept, xp), moments, _first_largest(xp, x, out, **slide)))
+        return sum(map(partial(kept, xp), moments, _first_largest(xp, x, most, **slide)))
 
-    def infer(self, y: Aval, x: Aval, out: Aval, **slide: Any) -> Aval:
-        return Aval(out.shape, y.dtype)
+    def infer(self, y: Aval, x: Aval, most: Aval, **slide: Any) -> Aval:
+        return Aval(most.shape, y.dtype)
 
 
 sliding_windows = SlidingWindows()
@@ -995,12 +996,12 @@ _to_largest = ToLargest()
 _at_largest = AtLargest()
 
 
-def _first_largest(xp: Any, x: Array, out: Array, **slide: Any) -> Iterator[Array]:
+def _first_largest(xp: Any, x: Array, most: Array, **slide: Any) -> Iterator[Array]:
     """Whether each window's largest is its first number, its second, and so on; its last, where
     none is equal to it, as NaN."""
-    left = xp.ones(out.shape, bool)
+    left = xp.ones(most.shape, bool)
     for moment in _moments(xp, x, **slide)[:-1]:
-        here = (moment == out) & left
+        here = (moment == most) & left
         left = left ^ here
         yield here
     yield left
