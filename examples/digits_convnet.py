@@ -12,7 +12,6 @@ from sklearn.model_selection import train_test_split
 import tinygrad_edu as edu
 from tinygrad_edu import layers
 
-
 generator = np.random.default_rng(0)
 
 
@@ -39,8 +38,7 @@ def main() -> None:
     x = layers.ReLU()(x + y)  # a residual connection: the second convolution learns what to add
     x = layers.MaxPooling2D()(x)  # (4, 4, 16): of each 2x2 square the largest
     x = layers.Conv2D(32, 3, padding="same", activation="relu")(x)
-    x = layers.MaxPooling2D()(x)  # (2, 2, 32)
-    x = layers.Dropout(0.3)(layers.Flatten()(x))  # in training, 30 % of the values become 0
+    x = layers.Dropout(0.3)(layers.Flatten()(x))  # (512,); in training, 30 % of the values become 0
     outputs = layers.Dense(10, activation="softmax")(x)
     model = edu.Model(inputs, outputs)
     model.summary()

@@ -37,13 +37,13 @@ def with_a_tape() -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_backward() -> tuple[np.ndarray, np.ndarray]:
-    """Tensors that require gradients, which gather in `.grad` until they are taken away."""
-    W, b = edu.Variable(start), edu.Variable(edu.zeros(1))
+    """What requires gradients gets them from backward(), added to `.grad` until that is None."""
+    W = edu.Variable(start, requires_grad=True)
+    b = edu.Variable(edu.zeros(1), requires_grad=True)
+    optimizer = edu.optimizers.SGD(RATE)
     for _ in range(STEPS):
         mean_squared_error(W, b).backward()
-        with edu.no_grad():
-            W -= RATE * W.grad
-            b -= RATE * b.grad
+        optimizer.apply([W.grad, b.grad], [W, b])
         W.grad = b.grad = None
     return W.numpy(), b.numpy()
 

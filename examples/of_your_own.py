@@ -4,6 +4,8 @@ Run it with `python examples/of_your_own.py`. What is learned is a wave, sin(3 x
 some of which went badly wrong.
 """
 
+from typing import Any
+
 import numpy as np
 
 import tinygrad_edu as edu
@@ -19,7 +21,7 @@ y[::16] += 5  # every sixteenth is far off
 class Waves(edu.Layer):
     """sin(inputs @ frequencies + phases): a Dense layer that bends in waves."""
 
-    def __init__(self, units: int, **settings: object) -> None:
+    def __init__(self, units: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.units = units
 
@@ -34,7 +36,7 @@ class Waves(edu.Layer):
 
 
 def absolute_error(y_true: edu.Tensor, y_pred: edu.Tensor) -> edu.Tensor:
-    """A loss is a function: one number for each example. Far-off points pull no more than others."""
+    """A loss is a function: one number for each example. Far-off points pull no more than near."""
     return edu.mean(edu.abs(y_true - y_pred), axis=-1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import itertools
 import keyword
 import math
@@ -566,8 +567,14 @@ _UFUNCS = {"logaddexp": "logaddexp"}
 
 def takes_out(op: Op) -> bool:
     """Whether an operation's own kernel takes `out=`, memory that no operand of it is in."""
-    code = op.forward.__code__
-    return "out" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return _defaults(type(op)).get("out", ...) is None
+
+
+@functools.cache
+def _defaults(kind: type[Op]) -> dict[str, Any]:
+    """What the parameters of a forward are where nothing is given."""
+    parameters = inspect.signature(kind.forward).parameters
+    return {name: p.default for name, p in parameters.items()}
 
 
 def can_write(made: Equation) -> bool:

@@ -321,8 +321,9 @@ def test_a_call_without_all_inputs_names_those_that_are_missing() -> None:
         def call(self, left: Any, right: Any, scale: float = 1.0) -> Any:
             return left + right
 
-    with pytest.raises(errors.ArgumentError, match="without right"):
-        Two()(np.ones(2))
+    for given in (np.ones(2), edu.ones(2)):
+        with pytest.raises(errors.ArgumentError, match="without right"):
+            Two()(given)
 
 
 def test_weights_of_a_layer_that_was_not_built_are_refused() -> None:

@@ -307,6 +307,28 @@ def test_a_view_is_of_what_is_there_when_it_is_read(function: Callable[[Any], An
         assert_allclose(f(x).numpy(), function(edu.tensor(x)).numpy(), atol=1e-12)
 
 
+class Difference(edu.Op):
+    """x less what is called out."""
+
+    axes = ()
+    no_gradient = "it is here for the name of its argument"
+
+    def forward(self, xp: Any, x: Any, out: Any) -> Any:
+        return xp.subtract(x, out)
+
+    def infer(self, x: Any, out: Any) -> Any:
+        return x
+
+    def by_rows(self, params: Any) -> bool:
+        return True
+
+
+def test_an_operand_may_be_called_out(manner: str) -> None:
+    f = edu.jit(lambda x: Difference()(edu.exp(x), edu.sin(x)) * 2.0)
+    x = np.linspace(0.0, 1.0, 24).reshape(12, 2)
+    assert_allclose(f(x).numpy(), 2 * (np.exp(x) - np.sin(x)))
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (), (1,), (5, 1, 2)])
 def test_odd_shapes(manner: str, shape: Sequence[int]) -> None:
     x = np.linspace(0.1, 1.0, int(np.prod(shape))).reshape(shape)

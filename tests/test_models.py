@@ -129,6 +129,14 @@ def test_a_symbolic_value_is_refused_in_a_compiled_function() -> None:
 # The functional form
 
 
+def test_models_work_on_each_device(device: str) -> None:
+    model, x = branchy(), edu.tensor(data(3, 4))
+    assert x.device == device
+    found = model([x, x])["sum"]
+    assert found.device == device
+    same(edu.jit(lambda x: model([x, x])["sum"])(x), found)
+
+
 def test_inputs_are_taken_in_their_structure_or_by_name() -> None:
     model = branchy()
     a, b = data(3, 4), data(3, 4, seed=1)
@@ -161,6 +169,14 @@ def test_an_axis_of_one_may_be_left_out_and_dtypes_follow_the_input() -> None:
     y, n = model([np.ones(3), np.ones(3, np.int64)])
     assert (y.shape, n.shape) == ((3, 1), (3,))
     assert (y.dtype, n.dtype) == ("float32", "int32")
+
+
+def test_layers_cast_what_comes_from_an_input_of_another_dtype() -> None:
+    x = edu.Input((3,), dtype="float64")
+    model = edu.Model(x, Dense(2)(x))
+    assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", "Dense"]
+    assert len(model.summary_text().splitlines()) == 10
+    assert model(np.ones((1, 3))).dtype == "float32"
 
 
 def test_outputs_that_need_another_input_are_refused() -> None:
@@ -277,6 +293,7 @@ def test_layers_are_put_on_and_taken_off() -> None:
         (lambda m: m.add(edu.relu), r"no layer: use edu.layers.Lambda\(relu\)"),
         (lambda m: m.add(3), "3 is no layer"),
         (lambda m: m.add(m), "cannot be a part of itself"),
+        (lambda m: m.add(edu.Sequential([m])), "cannot be a part of itself"),
         (lambda m: m.add(m.layers[0]), "is there already.*functional form"),
         (lambda m: m.add(Dense(2, name="one")), "has a layer 'one' already"),
         (lambda m: m.add(edu.Input((2,))), "an Input comes first"),
@@ -327,6 +344,7 @@ def test_a_subclass_is_built_by_data_or_for_a_shape() -> None:
     paths = ["blocks/0", "blocks/1", "head/dense", "head/dense_1"]
     expected = [f"{path}/{name}" for path in paths for name in ("kernel", "bias")]
     assert list(by_data.weight_paths()) == list(by_shape.weight_paths()) == expected
+    assert by_shape.blocks[0].kernel.numpy().all()  # drawn, and not zeros that stand for weights
     again = Residual()
     again.build_from_config(json.loads(json.dumps(by_data.get_build_config())))
     again.set_weights(by_data.get_weights())
@@ -445,6 +463,22 @@ def test_the_summary_says_what_is_frozen_nested_or_not_built(
     subclass.build((None, 4))
     row = next(line for line in subclass.summary_text().splitlines() if "head" in line)
     assert row.split() == ["head", "(Sequential)", "(None,", "1)", "11", "add"]
+
+
+def test_the_summary_is_set_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    model = branchy()
+    model.summary()
+    text = capsys.readouterr().out
+    assert "shared (Dense)" in text
+    assert "a, b" in text
+    assert "Total params: 146 (584 B)" in text
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    model.summary()
+    assert capsys.readouterr().out == model.summary_text() + "\n"
 
 
 def test_a_model_is_drawn_for_graphviz() -> None:

@@ -250,6 +250,24 @@ def test_a_stateful_layer_goes_on_where_it_stopped() -> None:
         layer(_x(4, STEPS, FEATURES))
 
 
+def test_a_stateful_layer_goes_on_from_a_state_that_was_given() -> None:
+    layer, plain = GRU(3, stateful=True), GRU(3)
+    x, start = _x(BATCH, 6, FEATURES), _x(BATCH, 3)
+    layer(x[:, :4], initial_state=start), plain(x)
+    plain.set_weights(layer.get_weights())
+    _assert_close(layer(x[:, 4:]), plain(x, initial_state=start))
+
+
+def test_a_stateful_layer_in_a_model_learns_its_batch_from_data() -> None:
+    inputs = edu.Input((STEPS, FEATURES))
+    layer = GRU(3, stateful=True)
+    model = edu.Model(inputs, layer(inputs))
+    first = model(_x())
+    assert not np.allclose(model(_x()).numpy(), first.numpy())
+    layer.reset_state()
+    _assert_close(model(_x()), first)
+
+
 def test_states_are_state_of_a_compiled_program() -> None:
     layer, eager = GRU(3, stateful=True), GRU(3, stateful=True)
     x = _x()

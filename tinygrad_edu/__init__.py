@@ -81,6 +81,26 @@ __all__ = [
     "vmap",
 ]
 
+if TYPE_CHECKING:  # what is imported later, for type checkers
+    from . import (  # noqa: F401
+        callbacks,
+        constraints,
+        data,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        regularizers,
+        saving,
+        schedules,
+        train,
+    )
+    from .layers import Layer  # noqa: F401
+    from .models import Input, Model, Sequential  # noqa: F401
+    from .registry import register  # noqa: F401
+
 # Layers, models and training, by where they are found: imported when first asked for.
 _LATER = {
     "Input": "models",

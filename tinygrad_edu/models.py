@@ -436,7 +436,7 @@ class Sequential(Model):
             function = getattr(layer, "__name__", None) or getattr(layer, "name", "function")
             hint = f": use edu.layers.Lambda({function})" if callable(layer) else ""
             raise self._error(f"add: {layer!r} is no layer{hint}")
-        if layer is self:
+        if any([each is self for each in layer._below()]):
             raise self._error("add: a model cannot be a part of itself")
         if layer in self._stack:
             raise self._error(

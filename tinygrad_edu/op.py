@@ -8,9 +8,11 @@ records. Knows Tensors and tapes, and no operation in particular.
 
 from __future__ import annotations
 
+import copyreg
 import math
 import numbers
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
@@ -264,6 +266,16 @@ a vjp method, or no_gradient = "why there is none"
         )
         given = ", ".join(map(str, avals))
         return kind(f"{self.name}: {error} (the arguments were {given})")
+
+    def __deepcopy__(self, memo: Any) -> Op:
+        """Itself: who holds an operation may ask which one it is."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """By its name, where its module has one for it."""
+        places = vars(sys.modules[type(self).__module__]).items()
+        name = next((name for name, value in places if value is self), None)
+        return name or (copyreg.__newobj__, (type(self),), vars(self))  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"

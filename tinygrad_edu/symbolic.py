@@ -401,6 +401,11 @@ def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any])
     return tree.flatten(found[0])[1].unflatten(leaves)
 
 
+def is_evaluating() -> bool:
+    """Whether what is computed now only tells shapes: sizes may stand for others."""
+    return bool(_evaluating.get())
+
+
 def _traced(
     function: Callable[..., Any], structure: tree.Structure, given: Sequence[Any], n: int
 ) -> Any:

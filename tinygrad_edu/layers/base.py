@@ -223,6 +223,7 @@ class _Signature(NamedTuple):
 
     names: tuple[str, ...]  # of what can be given by position
     required: tuple[str, ...]
+    alone: bool  # whether one argument is enough
     training: bool
     default: Any  # of training
     masks: tuple[str, ...]
@@ -236,7 +237,8 @@ def _signature(kind: type[Layer]) -> _Signature:
     required = tuple(p.name for p in plain if p.default is p.empty)
     masks = tuple(p.name for p in plain if p.name == "mask" or p.name.endswith("_mask"))
     training = [None if p.default is p.empty else p.default for p in plain if p.name == "training"]
-    return _Signature(names, required, bool(training), next(iter(training), None), masks)
+    default = next(iter(training), None)
+    return _Signature(names, required, len(required) < 2, bool(training), default, masks)
 
 
 _OF_CALLS = ("_called", "_losses", "_node")
@@ -372,7 +374,7 @@ class Layer(registry.Configured):
         kind: Any = type(self)
         how = _signature(kind)
         policy = self.dtype_policy
-        plain = not kwargs and len(args) == 1 and args[0].__class__ is Tensor
+        plain = how.alone and not kwargs and len(args) == 1 and args[0].__class__ is Tensor
         if not plain or args[0].dtype is not policy.compute:
             args, kwargs = self._converted(how, args, kwargs)
         inputs = args[0] if args else kwargs[how.names[0]] if how.names else None
@@ -461,7 +463,7 @@ class Layer(registry.Configured):
         else:
             return x
         dtype = self._cast(found.dtype)
-        if dtype is None:
+        if dtype is None or symbolic.is_symbolic(found):
             return found
         cast = ops.astype(found, dtype)
         if _masks:
@@ -575,7 +577,7 @@ class Layer(registry.Configured):
         layer = self if self.built else copy.deepcopy(self)
         dtype = self.dtype_policy.compute
         specs = with_shapes(list(input_shape), lambda s: symbolic.Spec(symbolic.sized(s), dtype))
-        token = _sketching.set(True)
+        token = _sketching.set(layer is not self)
         try:
             found = layer._evaluated(tuple(specs), {})
         finally:

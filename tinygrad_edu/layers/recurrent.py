@@ -508,7 +508,7 @@ class RNN(Layer):
         nothing = ops.zeros((batch, _output_size(self.cell)), dtype=self.compute_dtype)
         loop = _unrolled if self.unroll else ops.scan
         (states, output), outputs = loop(turn, (start, nothing), (project(sequences), counts))
-        if self.stateful:
+        if self.stateful and not symbolic.is_evaluating():
             self._last.keep(states)
         found = ops.moveaxis(outputs, 0, 1) if self.return_sequences else output
         return (found, *states) if self.return_state else found
@@ -516,8 +516,10 @@ class RNN(Layer):
     def _start(self, given: Any, batch: int) -> States:
         """The states before the first step."""
         start = _initial(self.cell, batch, self.compute_dtype)
+        if self.stateful and not symbolic.is_evaluating():
+            start = self._last.of(self, start)
         if given is None:
-            return self._last.of(self, start) if self.stateful else start
+            return start
         leaves, structure = tree.flatten(start)
         states = tree.leaves(given)
         if len(states) != len(leaves):
@@ -564,7 +566,7 @@ class _Last:
         return structure.unflatten(held)
 
     def keep(self, states: States) -> None:
-        for variable, state in zip(self.variables, tree.leaves(states), strict=False):
+        for variable, state in zip(self.variables, tree.leaves(states), strict=True):
             variable.assign(state)
 
     def reset(self) -> None:
