@@ -695,3 +695,22 @@ def test_a_layer_around_another_has_one_of_its_own_when_made_again() -> None:
 def test_a_name_with_a_slash_is_refused() -> None:
     with pytest.raises(errors.ArgumentError, match="without '/'"):
         edu.Layer(name="a/b")
+
+
+def test_what_is_jitted_inside_of_a_layer_knows_whether_it_is_training() -> None:
+    class Jitted(edu.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = edu.layers.Dropout(0.5)
+            self.helper = edu.jit(lambda x: self.dropout(x) * 2.0)
+
+        def call(self, inputs: Any) -> Any:
+            return self.helper(inputs)
+
+    layer, x = Jitted(), np.ones((100,), "f4")
+    assert 0.0 in layer(x, training=True).tolist()
+    assert set(layer(x, training=False).tolist()) == {2.0}
+    whole = edu.jit(lambda x: (layer(x, training=True), layer(x, training=False)))
+    trained, not_trained = whole(x)
+    assert 0.0 in trained.tolist()
+    assert set(not_trained.tolist()) == {2.0}

@@ -103,7 +103,7 @@ FORMULAS: list[tuple[str, dict[str, Any], Callable[[float, int], float]]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "gone"), FORMULAS, ids=lambda x: str(x) if type(x) is not str else x
+    ("name", "settings", "gone"), FORMULAS, ids=lambda x: None if callable(x) else str(x)
 )
 def test_steps_along_one_gradient_add_up_as_the_formula_says(
     name: str, settings: dict[str, Any], gone: Callable[[float, int], float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -214,6 +215,28 @@ def test_wide_numbers_come_in_the_dtype_of_the_weights() -> None:
     narrow.fit(X, Y, shuffle=False, verbose=0)
     np.testing.assert_array_equal(model.get_weights()[0], narrow.get_weights()[0])
     assert model.predict(X.astype(np.float64), verbose=0).dtype == np.float32
+
+
+def test_no_thread_is_left_by_an_error() -> None:
+    def fail(batch: int, logs: Any) -> None:
+        raise KeyError("here")
+
+    before, model = threading.active_count(), line()
+    data = Dataset.from_arrays((X, Y)).batch(5).prefetch()
+    stop = callbacks.LambdaCallback(
+        on_train_batch_end=fail, on_test_batch_end=fail, on_predict_batch_end=fail
+    )
+    for call in (
+        lambda: model.fit(data, callbacks=stop, verbose=0),
+        lambda: model.fit(data, callbacks=stop, verbose=0, steps_per_epoch=2),
+        lambda: model.fit(X, Y, validation_data=data, batch_size=20, callbacks=stop, verbose=0),
+        lambda: model.evaluate(data, callbacks=stop, verbose=0),
+        lambda: model.predict(data, callbacks=stop, verbose=0),
+    ):
+        with pytest.raises(KeyError, match="here") as caught:
+            call()
+        assert threading.active_count() == before
+        assert caught.value.__traceback__ is not None, "which holds what was going on"
 
 
 class Halved(Model):

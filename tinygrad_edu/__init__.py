@@ -134,5 +134,9 @@ def __getattr__(name: str) -> Any:
     return found
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by this
     __all__ += ops.__all__

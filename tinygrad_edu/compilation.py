@@ -134,6 +134,8 @@ class Jitted(Generic[P, R]):
         self._lock = threading.RLock()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if traces.layer_call.get() is not None:  # which a program would not know
+            return self.function(*args, **kwargs)
         if not kwargs:
             for program in self._recent:
                 found: Any = program.call(args)

@@ -70,6 +70,11 @@ def as_dtype(dtype: DTypeLike) -> DType:
     return found
 
 
+def is_own(dtype: DType) -> bool:
+    """Whether this is the one object for its dtype."""
+    return _KNOWN.get(dtype) is dtype
+
+
 def _names() -> str:
     return ", ".join(sorted(d.name for d in _EVERY)) + ", bfloat16"
 

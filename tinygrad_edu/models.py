@@ -38,7 +38,8 @@ class InputLayer(Layer):
         for size in (batch_size, *sizes):
             if size is not None and (not isinstance(size, int) or size < 0):
                 raise self._error(f"shape {sizes} has {size!r}: sizes are whole numbers, or None")
-        self.shape, self.batch_size = sizes, batch_size
+        self.shape, self.batch_size = symbolic.known(sizes), batch_size
+        self._wanted = (batch_size, *self.shape)
         self.input_dtype = dtypes.as_dtype(self.compute_dtype if dtype is None else dtype)
         self.built = True
 
@@ -47,7 +48,7 @@ class InputLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "shape": list(symbolic.known(self.shape)),
+            "shape": list(self.shape),
             "batch_size": self.batch_size,
             "dtype": self.input_dtype.name,
             "name": self._name,
@@ -67,18 +68,19 @@ class InputLayer(Layer):
         one too many. Raises ShapeError for another shape."""
         if not isinstance(x, Tensor):
             raise DtypeError(f"input {name!r}: takes a Tensor or an array, not {type(x).__name__}")
-        wanted = (self.batch_size, *symbolic.known(self.shape))
+        wanted = self._wanted
         if x.ndim == len(wanted) - 1 and wanted[-1] == 1 and x.ndim:
             x = ops.expand_dims(x, axis=-1)
         elif x.ndim == len(wanted) + 1 and x.shape[-1] == 1:
             x = ops.squeeze(x, axis=-1)
-        sizes = zip(wanted, symbolic.known(x.shape), strict=False)
-        if len(wanted) != x.ndim or not all([a in (None, b) or b is None for a, b in sizes]):
+        shape = x.shape
+        sizes = zip(wanted, shape, strict=False)
+        if len(wanted) != len(shape) or not all([a is None or a == b for a, b in sizes]):
             raise ShapeError(
-                f"input {name!r}: a value of shape {x.shape} does not fit {wanted}, where the "
+                f"input {name!r}: a value of shape {shape} does not fit {wanted}, where the "
                 "first axis is that of the examples"
             )
-        return x if x.dtype == self.input_dtype else ops.astype(x, self.input_dtype)
+        return x if x.dtype is self.input_dtype else ops.astype(x, self.input_dtype)
 
 
 def Input(

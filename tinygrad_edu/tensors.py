@@ -585,8 +585,9 @@ def borrowed(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
     """An array on the current device for a short while, without a copy where that is safe: nobody
     may change it meanwhile."""
     here = backends.current()
-    made = to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
-    return wrap(Tensor, here.adopt(made), here, None)
+    if dtype is not None or array.__class__ is not np.ndarray or not dtypes.is_own(array.dtype):
+        array = to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
+    return wrap(Tensor, here.adopt(array), here, None)
 
 
 def as_tensors(*xs: Any) -> list[Tensor]:

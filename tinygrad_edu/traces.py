@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 being_made: list[Trace] = []
 """Those of all threads: as long as there is none, nobody asks further."""
 
+layer_call: ContextVar[Any] = ContextVar("tinygrad_edu.layers", default=None)
+"""What is passed down in the call of a layer, whether it is training among it; None outside."""
+
 _current: ContextVar[Trace | None] = ContextVar("tinygrad_edu.trace", default=None)
 
 

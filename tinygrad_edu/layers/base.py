@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import dtypes, ops, registry, symbolic, tensors, tree
+from .. import dtypes, ops, registry, symbolic, tensors, traces, tree
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError, TracingError
 from ..tensors import Operators, Tensor
@@ -151,7 +151,7 @@ class _Call(NamedTuple):
     precision: DType | None  # in which Variables of layers in mixed precision are read
 
 
-_call: ContextVar[_Call | None] = ContextVar("tinygrad_edu.layers", default=None)
+_call: ContextVar[_Call | None] = traces.layer_call
 _numbers = itertools.count(1)
 
 
