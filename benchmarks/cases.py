@@ -16,6 +16,7 @@ from benchmarks import (
     engine_costs,
     operations,
     random_numbers,
+    training,
     windows,
 )
 from benchmarks.plan import Case, Contender, Field, Limit, Probe, Program, Race, Standard, Target
@@ -306,10 +307,59 @@ PEAKS = Probe(
     needs="tinygrad_edu",
 )
 
+KERAS = ("Keras, TensorFlow", "Keras, JAX")
+LOOPS = ("PyTorch, 1 thread", "PyTorch, 2 threads")
+
+FIT = Race(
+    name="fit",
+    title="A step of `fit`",
+    note=(
+        "A perceptron, 64-64-64-10, Adam, accuracy, 25,600 samples, shuffled, in batches of 128: "
+        "128 samples in the time given. Defaults everywhere; PyTorch by a plain loop."
+    ),
+    contenders=(
+        Contender("fit, numpy", partial(training.our_fit, "numpy"), "tinygrad_edu", None),
+        Contender("fit, xla", partial(training.our_fit, "xla"), "jax", None),
+        Contender("fit, xla, 20 steps a call", partial(training.our_fit, "xla", 20), "jax", None),
+        Contender("its step, numpy", partial(training.our_step, "numpy"), "tinygrad_edu", None),
+        Contender("its step, xla", partial(training.our_step, "xla"), "jax", None),
+        *(
+            Contender(name, partial(training.keras_fit, backend), "keras", None)
+            for name, backend in zip(KERAS, ("tensorflow", "jax"), strict=True)
+        ),
+        *(
+            Contender(name, training.torch_loop, "torch", threads)
+            for threads, name in enumerate(LOOPS, 1)
+        ),
+    ),
+    baseline="fit, numpy",
+    targets=tuple(
+        target
+        for device in ("numpy", "xla")
+        for target in (
+            Target(f"fit, {device}", KERAS, 1 / 3),
+            Target(f"fit, {device}", LOOPS, 1 / 3),
+            # Ten percent may be more, where a step takes longer than this one.
+            Target(f"fit, {device}", f"its step, {device}", 1, plus=25),
+        )
+    ),
+    per=training.STEPS,
+    tolerance=0.02,
+)
+
+LARGE_DATA = Probe(
+    name="large_data",
+    title="Training on a file of 4 GiB",
+    note="An epoch of a shuffled `Dataset.from_npy`, by `fit`; anonymous memory is no file's.",
+    measure=training.memory_of_large_data,
+    limits=(Limit("anonymous memory at most, MiB", 500e6 / 2**20),),
+    needs="tinygrad_edu",
+)
+
 CASES: tuple[Case, ...] = (
     *(CLASSIFIER, ADDITION, IMPORT, OPTIONAL, MEMORY, CHAIN, OPERATIONS),
     RANDOM,
     *windows.RACES,
     *TRAININGS,
-    *(ADAM, LOSS, CALLS, LOWERING, PEAKS),
+    *(ADAM, LOSS, CALLS, LOWERING, PEAKS, FIT, LARGE_DATA),
 )

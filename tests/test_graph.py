@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,13 @@ def test_it_can_be_drawn() -> None:
     assert text.count("->") == 8  # seven operands and one result
     assert 'label="tanh"' in text
     assert 'label="power 2"' in text
+
+
+def test_it_is_drawn_into_a_file(tmp_path: Path) -> None:
+    graph = traced(lambda x: (edu.cond(x[0] > 0, edu.sin, edu.cos, x), x), np.ones(3, "f4"))
+    graph.draw(tmp_path / "graph.svg")
+    text = (tmp_path / "graph.svg").read_text()
+    for word in ("getitem", "greater 0", "cond", "float32(3)", "output 0", "output 1"):
+        assert f">{word}</text>" in text
+    with pytest.raises(errors.ArgumentError, match=r"'graph.txt' has to end in"):
+        graph.draw(tmp_path / "graph.txt")

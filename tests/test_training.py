@@ -142,6 +142,20 @@ def test_a_model_predicts_without_being_compiled_or_built() -> None:
     )
 
 
+def test_a_model_that_grows_is_compiled_anew() -> None:
+    model = line()
+    model.set_weights([np.ones((4, 1)), np.zeros(1)])
+    before = model.evaluate(X, X.sum(1), verbose=0)
+    np.testing.assert_allclose(before, 0, atol=1e-9)
+    assert model.predict(X, verbose=0).shape == (20, 1)
+    model.add(layers.Dense(2, kernel_initializer="ones"))
+    np.testing.assert_allclose(model.predict(X, verbose=0)[:, 1], X.sum(1), rtol=1e-4, atol=1e-5)
+    targets = np.repeat(X.sum(1, keepdims=True), 2, 1) + 1
+    np.testing.assert_allclose(model.evaluate(X, targets, verbose=0), 1, rtol=1e-4)
+    model.pop()
+    assert model.predict(X, verbose=0).shape == (20, 1)
+
+
 def test_weights_of_samples_and_classes_weigh_the_loss() -> None:
     weights = np.linspace(0.5, 2, 20).astype(np.float32)
     each = Y[:, 0] ** 2  # of a model that is zero
@@ -226,10 +240,11 @@ def test_no_thread_is_left_by_an_error() -> None:
     stop = callbacks.LambdaCallback(
         on_train_batch_end=fail, on_test_batch_end=fail, on_predict_batch_end=fail
     )
+    late = callbacks.LambdaCallback(on_test_batch_end=fail)
     for call in (
         lambda: model.fit(data, callbacks=stop, verbose=0),
         lambda: model.fit(data, callbacks=stop, verbose=0, steps_per_epoch=2),
-        lambda: model.fit(X, Y, validation_data=data, batch_size=20, callbacks=stop, verbose=0),
+        lambda: model.fit(X, Y, validation_data=data, batch_size=20, callbacks=late, verbose=0),
         lambda: model.evaluate(data, callbacks=stop, verbose=0),
         lambda: model.predict(data, callbacks=stop, verbose=0),
     ):

@@ -1,4 +1,4 @@
-"""A model as a picture: boxes in ranks, from the inputs down, and arrows between them.
+"""A model or a graph as a picture: boxes in ranks, from the inputs down, and arrows between them.
 
 Drawn with matplotlib, the extra `plot`, which is all that has to be installed. The layout is that
 of K. Sugiyama et al., "Methods for visual understanding of hierarchical system structures" (1981):
@@ -10,13 +10,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from .errors import ArgumentError, ExtraMissingError
-from .summaries import Row, rows
-
-if TYPE_CHECKING:
-    from .models import Model
 
 # In inches.
 _CHARACTER, _LINE, _PAD, _GAP, _RISE = 0.078, 0.17, 0.12, 0.3, 0.42
@@ -24,23 +20,34 @@ _INK = "#555555"
 _COLORS = {"input": "#dcefdc", "layer": "#dbe7f6", "model": "#f8e6cf", "operation": "#eeeeee"}
 
 
-class _Box:
-    """A row on the picture, or (without one) a place where a long arrow passes a rank."""
+class Node(NamedTuple):
+    """What becomes a box: its name, lines of text, a role (of which it has its color: "input",
+    "layer", "model" or "operation"), and the names of those that arrows come from."""
 
-    def __init__(self, rank: int, row: Row | None = None, lines: Sequence[str] = ()) -> None:
+    name: str
+    lines: Sequence[str]
+    role: str
+    sources: Sequence[str]
+
+
+class _Box:
+    """A node on the picture, or (without one) a place where a long arrow passes a rank."""
+
+    def __init__(self, rank: int, node: Node | None = None) -> None:
         self.rank = rank
-        self.row = row
-        self.lines = lines
+        self.node = node
+        lines = node.lines if node is not None else ()
         longest = max(map(len, lines), default=0)
-        self.width = longest * _CHARACTER + 2 * _PAD if row else 0.05
-        self.height = len(lines) * _LINE + 2 * _PAD * 0.7 if row else 0.0
+        self.width = longest * _CHARACTER + 2 * _PAD if node else 0.05
+        self.height = len(lines) * _LINE + 2 * _PAD * 0.7 if node else 0.0
         self.x = self.y = 0.0
         self.above: list[_Box] = []
         self.below: list[_Box] = []
 
 
-def draw(model: Model, path: Any, show_shapes: bool = True) -> None:
-    """Write a picture of a model into a file; its ending says what kind: svg, png, pdf."""
+def draw(nodes: Sequence[Node], path: Any) -> None:
+    """Write a picture of nodes, each after those it comes from, into a file; its ending says what
+    kind: svg, png, pdf."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -50,9 +57,9 @@ def draw(model: Model, path: Any, show_shapes: bool = True) -> None:
     file = Path(path)
     if file.suffix.lower() not in (".svg", ".png", ".pdf"):
         raise ArgumentError(f"draw: {file.name!r} has to end in .svg, .png or .pdf")
-    boxes = _boxes(rows(model, each_call=True), show_shapes)
-    if not boxes:
-        raise ArgumentError(f"draw: the model {model.name!r} has no layers")
+    if not nodes:
+        raise ArgumentError("draw: there is nothing to draw")
+    boxes = _boxes(nodes)
     ranks = _ranks(boxes)
     _place(ranks)
     left = min(box.x - box.width / 2 for box in boxes) - 0.15
@@ -63,7 +70,7 @@ def draw(model: Model, path: Any, show_shapes: bool = True) -> None:
     axes.set(xlim=(left, right), ylim=(bottom, 0.15))
     axes.axis("off")
     for box in boxes:
-        if box.row is not None:
+        if box.node is not None:
             _draw_box(axes, box)
             for start in box.above:
                 _draw_arrow(axes, start, box)
@@ -79,23 +86,24 @@ def _steady() -> Any:
     return rc_context({"svg.hashsalt": "tinygrad_edu", "svg.fonttype": "none"})
 
 
-def _boxes(shown: Sequence[Row], show_shapes: bool) -> list[_Box]:
-    """A box for each row, and for each rank that an arrow passes, with their neighbours."""
-    users = {row.name: [r.name for r in shown if row.name in r.sources] for row in shown}
+def _boxes(nodes: Sequence[Node]) -> list[_Box]:
+    """A box for each node, and for each rank that an arrow passes, with their neighbours."""
+    users: dict[str, list[str]] = {node.name: [] for node in nodes}
+    for node in nodes:
+        for source in node.sources:
+            users[source].append(node.name)
     ranks: dict[str, int] = {}
-    for i, row in enumerate(shown):
-        alone = not row.sources and not users[row.name]
-        ranks[row.name] = i if alone else 1 + max([ranks[s] for s in row.sources], default=-1)
-    for row in shown:  # an input stands right above what uses it first
-        if not row.sources and users[row.name]:
-            ranks[row.name] = min(ranks[user] for user in users[row.name]) - 1
+    for i, node in enumerate(nodes):
+        alone = not node.sources and not users[node.name]
+        ranks[node.name] = i if alone else 1 + max([ranks[s] for s in node.sources], default=-1)
+    for node in nodes:  # an input stands right above what uses it first
+        if not node.sources and users[node.name]:
+            ranks[node.name] = min(ranks[user] for user in users[node.name]) - 1
     found: dict[str, _Box] = {}
     passed: list[_Box] = []
-    for row in shown:
-        lines = [row.name, *([row.kind] if row.kind.lower() != row.name else [])]
-        lines += [row.shape] if show_shapes else []
-        box = found[row.name] = _Box(ranks[row.name], row, lines)
-        for source in row.sources:
+    for node in nodes:
+        box = found[node.name] = _Box(ranks[node.name], node)
+        for source in node.sources:
             last = found[source]
             for rank in range(last.rank + 1, box.rank):
                 between = _Box(rank)
@@ -137,7 +145,7 @@ def _place(ranks: Sequence[list[_Box]]) -> None:
     for rank in ranks:
         for box in rank:
             box.y = y
-            if box.row is None:  # an arrow goes straight down past the boxes beside it
+            if box.node is None:  # an arrow goes straight down past the boxes beside it
                 box.height = max([each.height for each in rank])
         y -= max([box.height for box in rank], default=0.0) + _RISE
         _spread(rank, [0.0] * len(rank))
@@ -168,20 +176,20 @@ def _spread(rank: Sequence[_Box], wanted: Sequence[float]) -> None:
 def _draw_box(axes: Any, box: _Box) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    assert box.row is not None
+    assert box.node is not None
     axes.add_patch(
         FancyBboxPatch(
             (box.x - box.width / 2, box.y - box.height),
             box.width,
             box.height,
             boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=_COLORS[box.row.role],
+            facecolor=_COLORS[box.node.role],
             edgecolor=_INK,
             linewidth=1.6 if not box.below else 0.8,
             zorder=2,
         )
     )
-    for i, line in enumerate(box.lines):
+    for i, line in enumerate(box.node.lines):
         axes.text(
             box.x,
             box.y - _PAD * 0.7 - (i + 0.5) * _LINE,
@@ -202,7 +210,7 @@ def _draw_arrow(axes: Any, start: _Box, end: _Box) -> None:
     from matplotlib.path import Path as Line
 
     chain = [end, start]
-    while chain[-1].row is None:
+    while chain[-1].node is None:
         chain.append(chain[-1].above[0])
     chain.reverse()
     tip = end.x, end.y

@@ -327,6 +327,32 @@ class Graph:
                 lines.append(f"  {makers[result]} -> out{i} [label={_quoted(str(result.aval))}];")
         return "\n".join([*lines, "}"])
 
+    def draw(self, path: Any) -> None:
+        """Draw the graph into a file, .svg, .png or .pdf: operations, and arrows between them.
+
+        Raises ExtraMissingError where matplotlib is missing, the extra `plot`.
+        """
+        from . import drawings
+
+        names = self.names()
+        nodes = [
+            drawings.Node(names[x], [names[x], str(x.aval)], "input", ())
+            for x in (*self.inputs, *self.constants)
+        ]
+        makers = {x: names[x] for x in (*self.inputs, *self.constants)}
+        for i, made in enumerate(self.equations):
+            numbers = [repr(x) for x in made.inputs if not isinstance(x, Value)]
+            results = [f"{names[y]}: {y.aval}" for y in made.outputs]
+            lines = [" ".join([made.op.name, *numbers]), *_params(made), *results]
+            sources = dict.fromkeys([makers[x] for x in made.values])
+            nodes.append(drawings.Node(f"equation {i}", lines, "layer", list(sources)))
+            makers.update(dict.fromkeys(made.outputs, f"equation {i}"))
+        for i, x in enumerate(self.outputs):
+            lines = [f"output {i}", *([] if isinstance(x, Value) else [repr(x)])]
+            sources = dict.fromkeys([makers[x]] if isinstance(x, Value) else [])
+            nodes.append(drawings.Node(f"output {i}", lines, "operation", list(sources)))
+        drawings.draw(nodes, path)
+
 
 class Row(NamedTuple):
     """The cost of one equation."""

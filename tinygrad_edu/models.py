@@ -313,9 +313,12 @@ class Model(Trainable, Layer):
 
         Raises ExtraMissingError where matplotlib is missing, the extra `plot`.
         """
-        from . import drawings
+        from . import drawings, summaries
 
-        drawings.draw(self, path, show_shapes)
+        nodes = summaries.nodes(self, show_shapes)
+        if not nodes:
+            raise self._error("draw: it has no layers")
+        drawings.draw(nodes, path)
 
     # Saving
 
@@ -432,6 +435,7 @@ class Sequential(Model):
                 raise
         self.built = self._ends is not None
         self._members()  # which names it
+        self._forget_programs()
 
     def _check_layer(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
@@ -457,6 +461,7 @@ class Sequential(Model):
         del self._results[len(self._stack) - 1 :]
         layer = self._stack.pop()
         self._restore()
+        self._forget_programs()
         return layer
 
     def _begin(self, start: InputLayer) -> None:

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import symbolic
+from .drawings import Node
 from .errors import Error
 from .layers.base import Layer, with_shapes
 from .plans import Plan
@@ -215,6 +216,23 @@ def show(model: Model, expand_nested: bool = False) -> None:
     console = Console(markup=False, highlight=False)
     console.print(table)
     console.print("\n".join(totals(model)))
+
+
+def nodes(model: Model, show_shapes: bool = True) -> list[Node]:
+    """A node for each call of a layer, for a picture."""
+    return [
+        Node(
+            row.name,
+            [
+                row.name,
+                *([row.kind] if row.kind.lower() != row.name else []),
+                *([row.shape] if show_shapes else []),
+            ],
+            row.role,
+            row.sources,
+        )
+        for row in rows(model, each_call=True)
+    ]
 
 
 def dot(model: Model) -> str:

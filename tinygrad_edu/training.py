@@ -873,7 +873,7 @@ class _Feed:
         if not self.once:
             self._going = None
 
-    def batches(self, start: int) -> Generator[tuple[list[Tensor], tree.Structure]]:
+    def batches(self, start: int) -> Generator[tuple[list[Tensor], tree.Structure], None, None]:
         """The batches of an epoch, from number `start` on."""
         convert = self._row if self.is_array else self._batch
         if self._limit is None:

@@ -189,6 +189,12 @@ class MixedVariable(Variable):
         return super()._replace(data, how)
 
 
+class RandomState(Variable):
+    """Where the random numbers of a layer stand: kept in files, and no weight."""
+
+    __slots__ = ()
+
+
 @contextmanager
 def _full_precision() -> Iterator[None]:
     call = _call.get()
@@ -735,7 +741,7 @@ class Layer(registry.Configured):
         """Its own and those of the layers below, in the order of Keras: of each layer first the
         trainable ones. Raises ArgumentError, as everything about weights, where nothing is built
         yet."""
-        return [v for _, v, _ in self._known()]
+        return [v for _, v, _ in self._known() if not isinstance(v, RandomState)]
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -745,12 +751,16 @@ class Layer(registry.Configured):
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The others: statistics, and weights of layers with `trainable = False`."""
-        return [v for _, v, trained in self._known() if not trained]
+        trained = set(self.trainable_weights)
+        return [v for v in self.weights if v not in trained]
 
     @property
     def variables(self) -> list[Variable]:
-        """The weights, and the state of metrics."""
-        return [*self.weights, *[v for metric in self.metrics for v in metric.variables]]
+        """The weights, and the state of random numbers and of metrics."""
+        return [
+            *self.weight_paths().values(),
+            *[v for metric in self.metrics for v in metric.variables],
+        ]
 
     @property
     def trainable_variables(self) -> list[Variable]:
@@ -769,6 +779,7 @@ class Layer(registry.Configured):
     def weight_paths(self) -> dict[str, Variable]:
         """Each weight by a name that is the same for each model that is made alike, such as
         "encoder/dense_1/kernel": of attributes, and in Sequential and functional models of layers.
+        With the state of random numbers, which is no weight but belongs into files.
         """
         return {path: v for path, v, _ in self._known()}
 
@@ -789,20 +800,20 @@ class Layer(registry.Configured):
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Assign to `weights`, in their order. Raises, before any is changed, ArgumentError for
         another number of them, ShapeError for another shape."""
-        known = self._known()
+        known = [(path, v) for path, v, _ in self._known() if not isinstance(v, RandomState)]
         if len(weights) != len(known):
             raise self._error(f"set_weights: {len(weights)} values for {len(known)} weights")
         values = [
             tensors.tensor(np.asarray(value), v.dtype)
-            for value, (_, v, _) in zip(weights, known, strict=True)
+            for value, (_, v) in zip(weights, known, strict=True)
         ]
-        for value, (path, v, _) in zip(values, known, strict=True):
+        for value, (path, v) in zip(values, known, strict=True):
             if value.shape != v.shape:
                 raise self._error(
                     f"set_weights: {path} has shape {v.shape}, and the value {value.shape}",
                     ShapeError,
                 )
-        for value, (_, v, _) in zip(values, known, strict=True):
+        for value, (_, v) in zip(values, known, strict=True):
             v.assign(value)
 
     def count_params(self) -> int:
@@ -811,8 +822,8 @@ class Layer(registry.Configured):
 
     def _sizes(self) -> tuple[list[Variable], list[Variable]]:
         """The weights that there are, trained ones and others."""
-        found = list(self._walk())
-        return [v for _, v, trained in found if trained], [v for _, v, t in found if not t]
+        found = [(v, t) for _, v, t in self._walk() if not isinstance(v, RandomState)]
+        return [v for v, t in found if t], [v for v, t in found if not t]
 
     # Losses
 

@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..tensors import Tensor
 from ..variable import Variable
 from . import arguments
-from .base import InputSpec, Layer
+from .base import InputSpec, Layer, RandomState
 
 __all__ = [
     "AlphaDropout",
@@ -39,7 +39,7 @@ class _Noise(Layer):
         self.seed = seed
         self._seed_state: Variable | None = None
         if seed is not None:
-            self._seed_state = Variable(random.words(random.key(seed)))
+            self._seed_state = RandomState(random.words(random.key(seed)))
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         return self.noisy(inputs) if training else inputs
