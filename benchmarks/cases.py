@@ -314,7 +314,7 @@ FIT = Race(
     name="fit",
     title="A step of `fit`",
     note=(
-        "A perceptron, 64-64-64-10, Adam, accuracy, 25,600 samples, shuffled, in batches of 128: "
+        "A perceptron, 64-64-64-10, Adam, accuracy, 12,800 samples, shuffled, in batches of 128: "
         "128 samples in the time given. Defaults everywhere; PyTorch by a plain loop."
     ),
     contenders=(

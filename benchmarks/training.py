@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.plan import Program
 
 FEATURES, HIDDEN, CLASSES = 64, (64, 64), 10
-SAMPLES, BATCH = 25_600, 128
+SAMPLES, BATCH = 12_800, 128
 STEPS = SAMPLES // BATCH  # an epoch's, which is what is repeated
 
 ROWS, LARGE_BATCH = 1 << 24, 4096  # a file of 4 GiB

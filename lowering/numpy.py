@@ -287,6 +287,8 @@ class _Writer:
                 continue
             view = _view_of_rows(each, operands)
             found = self._kernel(each, operands) if view is None else view
+            if view is None and not _is_fresh(each.op):
+                found = f"apart({found})"
             copied = f"np.copyto({inside}, {found})" if y in crossing else f"{inside} = {found}"
             yield indent + copied
         work = max([x.size for x in (*unit.read(), *made)]) * len(unit.equations)
@@ -355,7 +357,7 @@ class _Writer:
             several = len(names) != 1 or is_tuple(made)
             left = f"{', '.join(names)}{',' if several and len(names) == 1 else ''}"
             found = self._kernel(made, operands)
-            if not isinstance(made.op, Elementwise) and any(map(self._changes, made.values)):
+            if not _is_fresh(made.op) and any(map(self._changes, made.values)):
                 # The kernel may give a view of memory that will be written again.
                 found = f"tuple(map(apart, {found}))" if several else f"apart({found})"
             yield f"{left} = {found}"
@@ -563,6 +565,12 @@ def ufunc_of(op: Op) -> str | None:
 
 
 _UFUNCS = {"logaddexp": "logaddexp"}
+
+
+def _is_fresh(op: Op) -> bool:
+    """Whether what an operation's kernel gives is never memory that it was given: of a user's
+    operation nobody knows."""
+    return isinstance(op, Elementwise) and type(op).__module__.startswith("tinygrad_edu.ops.")
 
 
 def takes_out(op: Op) -> bool:

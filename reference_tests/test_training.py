@@ -349,9 +349,14 @@ def test_tensorflow_reads_what_is_written_for_tensorboard(tmp_path: Path) -> Non
     model = start(CASES["binary"], edu, "float32")
     board = edu.callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=2)
     history = model.fit(
-        given["x"], given["bit"], batch_size=BATCH, epochs=3, validation_split=0.3, verbose=0,
+        given["x"],
+        given["bit"],
+        batch_size=BATCH,
+        epochs=3,
+        validation_split=0.3,
+        verbose=0,
         callbacks=[board],
-    ).history  # fmt: skip
+    ).history
     seen: dict[tuple[str, str], dict[int, Any]] = {}
     for path in tmp_path.glob("*/*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):

@@ -105,9 +105,11 @@ def test_batches_count_by_executions() -> None:
     made.fit(X, Y, batch_size=4, verbose=0, callbacks=notes)
     told = [event for event in notes.told if "batch" in event[0]]
     assert told == [
-        ("on_train_batch_begin", 0), ("on_train_batch_end", 1),
-        ("on_train_batch_begin", 2), ("on_train_batch_end", 2),
-    ]  # fmt: skip
+        ("on_train_batch_begin", 0),
+        ("on_train_batch_end", 1),
+        ("on_train_batch_begin", 2),
+        ("on_train_batch_end", 2),
+    ]
 
 
 def test_logs_of_batches_are_computed_only_for_who_reads_them() -> None:

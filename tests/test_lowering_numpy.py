@@ -17,6 +17,7 @@ import tinygrad_edu as edu
 from lowering import numpy as lowering
 from tinygrad_edu import errors
 from tinygrad_edu.graph import Graph, Value
+from tinygrad_edu.op import Unary
 
 from .programs import Program, real_programs, whole_programs
 
@@ -305,6 +306,34 @@ def test_a_view_is_of_what_is_there_when_it_is_read(function: Callable[[Any], An
     for factor in (1.0, -0.5):
         x = np.linspace(-1.0, 2.0, 6).reshape(2, 3) * factor
         assert_allclose(f(x).numpy(), function(edu.tensor(x)).numpy(), atol=1e-12)
+
+
+class Same(Unary):
+    """x, and no copy of it."""
+
+    gradients = (lambda g, out, x: g,)
+    c = "{0}"
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        return x
+
+
+def test_a_kernel_may_give_what_it_was_given(manner: str) -> None:
+    v = edu.Variable(np.ones((12, 2)))
+
+    @edu.jit
+    def step(x: Any) -> Any:
+        y = Same()(edu.exp(x))
+        z = edu.sin(x) * 2.0
+        v.assign_add(edu.cos(z) * 3.0)
+        return y + z, Same()(v)
+
+    x = np.linspace(0.0, 1.0, 24).reshape(12, 2)
+    for i in (1, 2):
+        y, held = step(x)
+        assert_allclose(y.numpy(), np.exp(x) + 2 * np.sin(x))
+        assert_allclose(held.numpy(), 1 + 3 * i * np.cos(2 * np.sin(x)))
+    assert_allclose(v.numpy(), held.numpy())
 
 
 class Difference(edu.Op):

@@ -8,6 +8,7 @@ in it is executed.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -188,13 +189,17 @@ def named(*classes: type, **others: Any) -> dict[str, Any]:
     return {snake_case(c.__name__): c for c in classes} | others
 
 
+@functools.cache
 def snake_case(name: str) -> str:
     """A class's name as that of an instance of it.
 
-    >>> snake_case("MeanSquaredError"), snake_case("Conv2D")
-    ('mean_squared_error', 'conv2d')
+    >>> snake_case("MeanSquaredError"), snake_case("Conv2D"), snake_case("GlobalMaxPooling1D")
+    ('mean_squared_error', 'conv2d', 'global_max_pooling1d')
+    >>> snake_case("LSTM"), snake_case("KLDivergence")
+    ('lstm', 'kl_divergence')
     """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    parts = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parts).lower()
 
 
 def _by_name(kind: str, name: str, table: Mapping[str, Any]) -> Any:

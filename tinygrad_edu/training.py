@@ -394,9 +394,13 @@ class Trainable:
         """
         compiled = self._settings("fit")
         _check_counts(
-            "fit", epochs=epochs, batch_size=batch_size, steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps, validation_batch_size=validation_batch_size,
-        )  # fmt: skip
+            "fit",
+            epochs=epochs,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
         feed = _Feed("fit", x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch)
@@ -413,9 +417,14 @@ class Trainable:
             )
         self._prepare("fit", feed, measured)
         told = CallbackList(
-            callbacks, True, verbose != 0, self,
-            epochs=epochs, steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
-        )  # fmt: skip
+            callbacks,
+            True,
+            verbose != 0,
+            self,
+            epochs=epochs,
+            steps=feed.steps,
+            verbose=1 if verbose == "auto" else verbose,
+        )
         self.history = told.find(History)
         self.stop_training = False
         compiled.fit_state = FitState(feed.data, initial_epoch)
@@ -546,9 +555,13 @@ class Trainable:
         feed = _Feed("evaluate", x, y, sample_weight, None, batch_size, False, steps)
         self._prepare("evaluate", feed)
         told = CallbackList(
-            callbacks, False, verbose != 0, self,
-            steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
-        )  # fmt: skip
+            callbacks,
+            False,
+            verbose != 0,
+            self,
+            steps=feed.steps,
+            verbose=1 if verbose == "auto" else verbose,
+        )
         try:
             logs = self._measured(feed, told)
         finally:
@@ -597,9 +610,13 @@ class Trainable:
         feed = _Feed("predict", x, None, None, None, batch_size, False, steps, targets=False)
         self._prepare("predict", feed)
         told = CallbackList(
-            callbacks, False, verbose != 0, self,
-            steps=feed.steps, verbose=1 if verbose == "auto" else verbose,
-        )  # fmt: skip
+            callbacks,
+            False,
+            verbose != 0,
+            self,
+            steps=feed.steps,
+            verbose=1 if verbose == "auto" else verbose,
+        )
         found: list[list[np.ndarray]] = []
         outputs: tree.Structure | None = None
         try:

@@ -106,7 +106,14 @@ class Variable(Operators):
     def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
         """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
         held = self.value
-        given = _known(fitting(delta, held, how), held, how)
+        if (
+            delta.__class__ is Tensor
+            and delta._device is held._device
+            and delta._data.dtype is held._data.dtype
+        ):
+            given: Any = delta  # as it nearly always is: every weight passes here in every step
+        else:
+            given = _known(fitting(delta, held, how), held, how)
         try:
             data = held._device.kernels[op](held._data, given._data)
         except Exception as error:

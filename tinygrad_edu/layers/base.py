@@ -12,7 +12,6 @@ import copy
 import functools
 import inspect
 import itertools
-import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from .. import dtypes, ops, registry, symbolic, tensors, traces, tree
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError, TracingError
+from ..registry import snake_case
 from ..tensors import Operators, Tensor
 from ..variable import Variable
 
@@ -979,14 +979,3 @@ def unique(name: str, taken: set[str]) -> str:
     found = next(each for each in numbered if each not in taken)
     taken.add(found)
     return found
-
-
-@functools.cache
-def snake_case(name: str) -> str:
-    """A class's name as a layer's: "MultiHeadAttention" is "multi_head_attention".
-
-    >>> snake_case("Conv2D"), snake_case("LSTM"), snake_case("GlobalMaxPooling1D")
-    ('conv2d', 'lstm', 'global_max_pooling1d')
-    """
-    parts = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parts).lower()
