@@ -2,6 +2,8 @@
 # that it has, so a second run installs nothing.
 PYTHON ?= python3
 BIN := .venv/bin
+# As many processes as cores run tests; with several threads each they would wait for one another.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 .PHONY: train test test-fast test-all lint bench mutation-check conformance clean
@@ -10,14 +12,14 @@ train: .venv/installed-train
 	$(BIN)/tinygrad-edu train --show
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
+	$(PYTEST) tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
 
 # Many more drawn samples than `test`; takes an hour or so.
 test-all: .venv/installed-test lint
-	REFERENCE_EXAMPLES=100 $(BIN)/python -m pytest -n auto
+	REFERENCE_EXAMPLES=100 $(PYTEST)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

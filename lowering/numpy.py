@@ -579,7 +579,7 @@ def takes_out(op: Op) -> bool:
 
 
 @functools.cache
-def _defaults(kind: type[Op]) -> dict[str, Any]:
+def _defaults(kind: Any) -> dict[str, Any]:
     """What the parameters of a forward are where nothing is given."""
     parameters = inspect.signature(kind.forward).parameters
     return {name: p.default for name, p in parameters.items()}

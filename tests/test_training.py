@@ -574,6 +574,7 @@ def test_bad_input_says_what_is_wrong_and_leaves_the_model_as_it_was(name: str) 
         ({"loss": "mean_square_error"}, "did you mean 'mean_squared_error'"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"weighted_metrics": {"a": ["presision"]}}, "did you mean 'precision'"),
+        ({"loss_weights": ["accuracy"]}, "metrics have their name in front"),
         ({"jit_compile": "yes"}, "not 'yes'"),
         ({"steps_per_execution": 0}, "from 1 on, not 0"),
     ],

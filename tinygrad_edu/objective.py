@@ -32,7 +32,14 @@ class Wanted(NamedTuple):
     weighted_metrics: Any
 
     def check(self) -> None:
-        """Raises ArgumentError for names that there are not."""
+        """Raises ArgumentError for names that there are not, and for metrics in the place of
+        `loss_weights`, which is before theirs."""
+        for given in _singles(self.loss_weights):
+            if isinstance(given, str) or callable(given):
+                raise ArgumentError(
+                    f"compile: loss_weights are numbers, not {given!r}; metrics have their name in "
+                    "front, metrics=[...]"
+                )
         for given in _singles(self.loss):
             losses.get(given)
         for given in [*_singles(self.metrics), *_singles(self.weighted_metrics)]:

@@ -556,8 +556,8 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     else:
         raise GradientError(
             "backward: nothing was recorded, because no value that this one was computed from "
-            "requires gradients: make one with edu.tensor(..., requires_grad=True), outside "
-            "no_grad()"
+            "requires gradients: make one with edu.tensor(..., requires_grad=True), or "
+            "edu.Variable(..., requires_grad=True), outside no_grad()"
         )
     if gradient is None and target.size != 1:
         raise GradientError(
