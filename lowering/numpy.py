@@ -575,7 +575,8 @@ def _is_fresh(op: Op) -> bool:
 
 def takes_out(op: Op) -> bool:
     """Whether an operation's own kernel takes `out=`, memory that no operand of it is in."""
-    return _defaults(type(op)).get("out", ...) is None
+    kind: Any = type(op)
+    return _defaults(kind).get("out", ...) is None
 
 
 @functools.cache
