@@ -428,6 +428,8 @@ def test_on_a_terminal_a_bar_shows_the_step_and_the_loss_and_control_c_ends_it(
         stdout=subprocess.PIPE,
         stderr=theirs,
         env=environment(TERM="xterm", COLUMNS="80"),
+        # Who runs the tests in the background ignores it, and so would what they start.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     try:
