@@ -6,6 +6,7 @@ terminal, its pipes, packages that are missing) start one.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
