@@ -239,25 +239,22 @@ def categorical_crossentropy(
     return -sum(binary(_weighed, target, logarithms), axis=axis)
 
 
-class _Step(Op, abstract=True):
-    """Base of what the cross-entropy and its gradient have in common, along the axis of the
-    classes; of halves in float32."""
-
-    axes = ("axis",)
-    no_gradient = "a step of the cross-entropy, whose gradient has all that depends on x"
-
-    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
-        return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
+_NO_GRADIENT = "a step of the cross-entropy, whose gradient has all that depends on x"
 
 
-class Highest(_Step):
-    """max(x), the axis kept."""
+class Highest(Op):
+    """max(x) along the axis of the classes, which is kept; of halves in float32."""
 
     arity = 1
+    axes = ("axis",)
+    no_gradient = _NO_GRADIENT
 
     def infer(self, x: Aval, *, axis: int) -> Aval:
         shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
         return Aval(shape, dtypes.float32 if dtypes.is_half(x.dtype) else x.dtype)
+
+    def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
+        return [x if dtypes.is_float(x) else dtypes.float32 for x in given]
 
     def forward(self, xp: Any, x: Array, *, axis: int) -> Array:
         x = x.astype(dtypes.float32) if x.dtype.itemsize < 4 else x
@@ -266,35 +263,22 @@ class Highest(_Step):
         return top(xp, x, (axis,))
 
 
-class ShiftedPowers(_Step):
+class ShiftedPowers(Binary):
     """exp(x - highest)."""
 
-    arity = 2
+    c = "exp({0} - {1})"
+    result = "float"
+    no_gradient = _NO_GRADIENT
 
-    def infer(self, x: Aval, highest: Aval, *, axis: int) -> Aval:
-        return Aval(x.shape, highest.dtype)
-
-    def forward(self, xp: Any, x: Array, highest: Array, *, axis: int, out: Any = None) -> Array:
+    def forward(self, xp: Any, x: Array, highest: Array, out: Any = None) -> Array:
         return onto(xp.exp, x - highest if out is None else np.subtract(x, highest, out))
-
-
-class SumOfPowers(_Step):
-    """sum(powers), the axis kept."""
-
-    arity = 1
-
-    def infer(self, powers: Aval, *, axis: int) -> Aval:
-        return Aval((*powers.shape[:axis], 1, *powers.shape[axis + 1 :]), powers.dtype)
-
-    def forward(self, xp: Any, powers: Array, *, axis: int) -> Array:
-        return total(xp, powers, (axis,))
 
 
 class _OfClass(Op, abstract=True):
     """Base of what takes a class t for each place of the other axes, and logits x.
 
-    `highest`, `powers` and `sums` are steps that loss and gradient share, and all that depends on x
-    is in the gradient of x."""
+    `highest` and `powers` are steps that loss and gradient share, and all that depends on x is in
+    the gradient of x."""
 
     def by_rows(self, params: Mapping[str, Any]) -> bool:
         return bool(params["axis"] > 0)
@@ -322,21 +306,18 @@ class SparseCrossentropy(_OfClass):
 
     gradients = (
         None,
-        lambda g, out, t, x, highest, powers, sums, axis: apply(
-            _sparse_slope, t, x, powers, sums, g, axis=axis
+        lambda g, out, t, x, highest, powers, axis: apply(
+            _sparse_slope, t, x, powers, g, axis=axis
         ),
-        None,
         None,
         None,
     )
 
-    def infer(
-        self, t: Aval, x: Aval, highest: Aval, powers: Aval, sums: Aval, *, axis: int
-    ) -> Aval:
+    def infer(self, t: Aval, x: Aval, highest: Aval, powers: Aval, *, axis: int) -> Aval:
         return Aval(t.shape, x.dtype)
 
     def forward(
-        self, xp: Any, t: Array, x: Array, highest: Array, powers: Array, sums: Array, *, axis: int
+        self, xp: Any, t: Array, x: Array, highest: Array, powers: Array, *, axis: int
     ) -> Array:
         if not x.size:
             return xp.zeros(t.shape, x.dtype)
@@ -345,7 +326,7 @@ class SparseCrossentropy(_OfClass):
             chosen = x[_at(t)]
         else:
             chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
-        found = xp.log(sums.reshape(t.shape))
+        found = onto(xp.log, total(xp, powers, (axis,)).reshape(t.shape))
         found += highest.reshape(t.shape) - chosen
         return found
 
@@ -353,37 +334,28 @@ class SparseCrossentropy(_OfClass):
 class SparseCrossentropySlope(_OfClass):
     """A cotangent g, times softmax(x), less 1 at the class t: the cotangent of x."""
 
-    linear = (4,)
+    linear = (3,)
     gradients = (
         None,
         # The curvature is that of softmax alone.
-        lambda h, out, t, x, powers, sums, g, axis: softmax.gradients[0](
+        lambda h, out, t, x, powers, g, axis: softmax.gradients[0](
             h * expand_dims(g, axis=axis), softmax(x, axis), x, (axis,)
         ),
         None,
-        None,
-        lambda h, out, t, x, powers, sums, g, axis: sum(
-            h * apply(_sparse_slope, t, x, powers, sums, ones_like(g), axis=axis), axis=axis
+        lambda h, out, t, x, powers, g, axis: sum(
+            h * apply(_sparse_slope, t, x, powers, ones_like(g), axis=axis), axis=axis
         ),
     )
 
-    def infer(self, t: Aval, x: Aval, powers: Aval, sums: Aval, g: Aval, *, axis: int) -> Aval:
+    def infer(self, t: Aval, x: Aval, powers: Aval, g: Aval, *, axis: int) -> Aval:
         return x
 
     def forward(
-        self,
-        xp: Any,
-        t: Array,
-        x: Array,
-        powers: Array,
-        sums: Array,
-        g: Array,
-        *,
-        axis: int,
-        out: Any = None,
+        self, xp: Any, t: Array, x: Array, powers: Array, g: Array, *, axis: int, out: Any = None
     ) -> Array:
         if not x.size:
             return x
+        sums = total(xp, powers, (axis,))
         across = g.reshape(sums.shape)
         shares = across / sums
         found = powers * shares if out is None else np.multiply(powers, shares, out)
@@ -397,7 +369,6 @@ class SparseCrossentropySlope(_OfClass):
 
 _highest = Highest()
 _shifted_powers = ShiftedPowers()
-_sum_of_powers = SumOfPowers()
 _sparse_crossentropy = SparseCrossentropy()
 _sparse_slope = SparseCrossentropySlope()
 
@@ -462,9 +433,8 @@ def _of_probabilities(target: Tensor, output: Tensor, axis: int) -> Tensor:
 
 def _of_logits(target: Tensor, output: Tensor, axis: int) -> Tensor:
     highest = unary(_highest, output, {"axis": axis})
-    powers = apply(_shifted_powers, output, highest, axis=axis)
-    sums = unary(_sum_of_powers, powers, {"axis": axis})
-    return apply(_sparse_crossentropy, target, output, highest, powers, sums, axis=axis)
+    powers = binary(_shifted_powers, output, highest)
+    return apply(_sparse_crossentropy, target, output, highest, powers, axis=axis)
 
 
 def _alike(name: str, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
