@@ -142,6 +142,17 @@ def test_files_have_the_permissions_of_new_files(tmp_path: Path) -> None:
     assert (tmp_path / "w").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
+def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+    held = model()
+    with pytest.raises(errors.ArgumentError, match=r"there is no folder .*nowhere: make it first"):
+        held.save_weights(tmp_path / "nowhere" / "w")
+    with pytest.raises(errors.ArgumentError, match="is a folder: give the name of a file"):
+        held.save(tmp_path)
+    with pytest.raises(errors.ArgumentError, match=r"^load: there is no file [^:]*nowhere$"):
+        saving.load_model(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Whole models
 
 

@@ -166,6 +166,10 @@ def _some(names: list[str]) -> str:
 def write(path: Any, data: bytes) -> None:
     """Put a file in the place of another, whole or not at all."""
     place = Path(path)
+    if not place.parent.is_dir():
+        raise ArgumentError(f"save: there is no folder {place.parent}: make it first")
+    if place.is_dir():
+        raise ArgumentError(f"save: {path} is a folder: give the name of a file in it")
     handle, aside = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -217,8 +221,9 @@ def read_archive(path: Any, kind: str) -> tuple[dict[str, Any], dict[str, bytes]
     Raises ArgumentError for what is damaged, of another kind, or newer than this library.
     """
     damaged = f"load: {path} is damaged, or no {kind} of tinygrad_edu"
+    data = _bytes(path)
     try:
-        with zipfile.ZipFile(io.BytesIO(_bytes(path))) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
         head = json.loads(parts.pop(_MANIFEST))
         form, version, sums = head["format"], head["version"], head["sha256"]
