@@ -106,8 +106,9 @@ class Op:
     - `infer(*avals, **params)`: the Aval of the result (or a tuple of them); it raises for what
       the operation cannot take. The bases below have one;
     - one of: `gradients`, a callable `(cotangent, out, *inputs, **params)` for each argument,
-      written in Tensor operations (None: no gradient for this one); a method `vjp`, where the
-      arguments' gradients share work; or `no_gradient`, a sentence that says why there is none.
+      written in Tensor operations (None: no gradient for this one; `_` in the place of `out`: it
+      does without the result); a method `vjp`, where the arguments' gradients share work; or
+      `no_gradient`, a sentence that says why there is none.
 
     For the reference suite it may also state `references`, the name of its counterpart in
     TensorFlow, PyTorch and JAX (or a function of the module, the arrays and the parameters),
@@ -127,6 +128,8 @@ a vjp method, or no_gradient = "why there is none"
     """
 
     gradients: tuple[Gradient | None, ...] | None = None
+    needs_out = True
+    """Whether one of its gradients takes the result; found when the class is defined."""
     no_gradient: str | None = None
     references: ClassVar[dict[str, Any]] = {}
     domain: Domain | tuple[Domain, ...] = real(-3, 3)
@@ -244,8 +247,8 @@ a vjp method, or no_gradient = "why there is none"
     def keeps_narrow(self, made: tape.Record) -> bool:
         """Whether a cotangent that is constant along some axes may stay narrow there: where it
         only meets values element by element, and none of them was broadcast."""
-        if not self.elementwise:
-            return False
+        if not self.elementwise or self.arity == 1:
+            return self.elementwise
         shape = made.outputs.shape
         for x in made.inputs:
             if isinstance(x, Tensor) and x._data.shape != shape:
@@ -319,6 +322,12 @@ def _check_definition(cls: type[Op]) -> None:
             refuse(
                 f"{len(cls.gradients)} gradients for {cls.arity} arguments; None means no gradient"
             )
+        cls.needs_out = any(map(_takes_out, cls.gradients))
+
+
+def _takes_out(rule: Gradient | None) -> bool:
+    code = getattr(rule, "__code__", None)
+    return rule is not None and (code is None or code.co_varnames[1:2] != ("_",))
 
 
 class Elementwise(Op, abstract=True):

@@ -981,7 +981,7 @@ class MultiplyAdd(Elementwise):
 
     result = "float"
     c = "fma({0}, {1}, {2})"
-    gradients = (lambda g, out, x, y, z: g * y, lambda g, out, x, y, z: g * x, lambda g, *_: g)
+    gradients = (lambda g, _, x, y, z: g * y, lambda g, _, x, y, z: g * x, lambda g, *_: g)
 
     def operand_dtypes(self, given: Any, kind: Any) -> Any:
         return [self._compute_dtype(promoted(given, kind))] * 3

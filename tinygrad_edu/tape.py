@@ -72,6 +72,8 @@ class Leaf:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward()` has added up."""
+        if not traces.being_made:
+            return self.held
         trace = traces.current()
         return self.held if trace is None else trace.read_grad(self)
 
@@ -289,12 +291,12 @@ class GradientTape:
         if not self._spent:
             self._release()
 
-    def watch(self, tensors: Any) -> None:
+    def watch(self, watched: Any) -> None:
         """Follow a Tensor, or each Tensor of a nested structure, from now on.
 
         Raises DtypeError for integers and booleans: no gradient flows through them.
         """
-        for tensor in tree.leaves(tensors):
+        for tensor in [watched] if isinstance(watched, tensors.Operators) else tree.leaves(watched):
             value = differentiable(tensor, "GradientTape.watch")
             node = value._record
             if node is None or node.parents is None:
@@ -334,25 +336,27 @@ class GradientTape:
         """
         if self._spent:
             raise self._used_up("walked")
-        targets = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
-        if output_gradients is None:
-            given: list[Any] = [None] * len(targets)
-        elif isinstance(output_gradients, tensors.Operators):
-            given = [output_gradients]
-        else:
-            given = tree.leaves(output_gradients)
-        if len(given) != len(targets):
-            raise GradientError(
-                f"GradientTape.gradient: {len(given)} output_gradients for {len(targets)} targets"
-            )
+        where = "GradientTape.gradient"
         pending: dict[Node | None, Any] = {}
-        for end, cotangent in zip(targets, given, strict=True):
-            seed(pending, end, cotangent, "GradientTape.gradient")
+        given: Sequence[Any] = ()
+        if output_gradients is None and isinstance(target, tensors.Operators):
+            seed(pending, target, None, where)
+        else:
+            targets = tree.leaves(target)
+            given = (
+                [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
+            )
+            if len(given) != len(targets):
+                raise GradientError(
+                    f"{where}: {len(given)} output_gradients for {len(targets)} targets"
+                )
+            for end, cotangent in zip(targets, given, strict=True):
+                seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
-        nodes = [differentiable(s, "GradientTape.gradient")._record for s in leaves]
+        nodes = [differentiable(source, where)._record for source in leaves]
         before = _current.get()
         others = before.closed(self)
-        if others.tapes or not self._alone() or _any_followed(given) or _is_traced():
+        if others.tapes or traces.being_made or not self._alone() or _any_followed(given):
             _current.set(others)
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
@@ -431,13 +435,15 @@ def walk_back(
         outputs = made.outputs
         if cotangent._data.shape != outputs.shape and not op.keeps_narrow(made):
             cotangent = ops.broadcast_to(cotangent, outputs.shape)
-        device = cotangent._device
-        if outputs.__class__ is not device.array_type or device.level:
-            device = made.device(device)
-        out = _new(cotangent.__class__)  # `wrap`, written out: every record passes here
-        out._data = outputs
-        out._device = device
-        out._record = made
+        out: Any = None
+        if op.needs_out:
+            device = cotangent._device
+            if outputs.__class__ is not device.array_type or device.level:
+                device = made.device(device)
+            out = _new(cotangent.__class__)  # `wrap`, written out: every record passes here
+            out._data = outputs
+            out._device = device
+            out._record = made
         for node, x, rule in zip(parents, inputs, op.gradients):  # noqa: B905  checked at definition
             if node in wanted and rule is not None:
                 gradient = rule(cotangent, out, *inputs, **params)
@@ -485,21 +491,22 @@ _in_order = operator.attrgetter("sequence")
 
 def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
     """What the tape of this number holds behind `target`: records in order, and leaves."""
-    seen: set[Node] = set()
+    seen: set[Node] = {target}
     records: list[Record] = []
     leaves: list[Leaf] = []
-    stack: list[Node | None] = [target]
+    stack: list[Node] = [target]
     while stack:
         node = stack.pop()
-        if node is None or node in seen:
+        if node.__class__ is Leaf:
+            leaves.append(node)
             continue
-        seen.add(node)
-        if number in node.tapes:
-            if isinstance(node, Record):
-                records.append(node)
-                stack.extend(node.parents or ())
-            else:
-                leaves.append(node)
+        records.append(node)  # type: ignore[arg-type]
+        for parent in node.parents or ():
+            if parent is not None and parent not in seen:
+                tapes = parent.tapes
+                if tapes is EVERY or number in tapes:
+                    seen.add(parent)
+                    stack.append(parent)
     records.sort(key=_in_order)
     return records, leaves
 
@@ -574,16 +581,18 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     )
     try:
         found = walk_back(records, pending, leaves)
-        sums = [
-            new if leaf.grad is None or new is None else leaf.grad + new
-            for leaf, new in zip(leaves, found, strict=True)
-        ]
+        sums = [_added(leaf.grad, new) for leaf, new in zip(leaves, found, strict=True)]
     finally:
         _current.set(before)
     for leaf, total in zip(leaves, sums, strict=True):
-        leaf.grad = leaf.grad if total is None else total
+        leaf.grad = total
     if not (retain_graph or create_graph):
         free(records, ALWAYS)
+
+
+def _added(held: Tensor | None, new: Tensor | None) -> Tensor | None:
+    """A gradient and what is added to it, where there are any."""
+    return held + new if held is not None and new is not None else held if new is None else new
 
 
 @contextmanager
@@ -652,12 +661,15 @@ def is_followed(value: Any) -> bool:
 
 def differentiable(value: Any, where: str) -> Tensor:
     """The Tensor of a Tensor or Variable. Raises DtypeError unless its dtype is a float."""
-    if not isinstance(value, tensors.Operators):
+    if isinstance(value, tensors.Tensor):
+        found = value
+    elif isinstance(value, tensors.Operators):
+        found = value.value
+    else:
         raise DtypeError(
             f"{where}: a {type(value).__name__} has no place on a tape: "
             "make it a Tensor with edu.tensor, or a Variable"
         )
-    found = value if isinstance(value, tensors.Tensor) else value.value
     dtype = found._data.dtype
     if dtype.kind != "f" and not dtypes.is_float(dtype):
         raise DtypeError(
@@ -681,7 +693,7 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     node = target._record
     if cotangent is None:
         data, device = target._data, target._device
-        one = np.ones(data.shape, data.dtype) if data.shape else np.array(1, data.dtype)
+        one = np.ones(data.shape, data.dtype) if data.shape else np.asarray(data.dtype.type(1))
         start = tensors.wrap(target.__class__, device.adopt(one), device, None)
     elif (
         cotangent.__class__ is target.__class__

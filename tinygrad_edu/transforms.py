@@ -128,13 +128,13 @@ def _scalar(value: Any) -> Tensor:
             f"grad: the function returned a {type(value).__name__}, not a scalar Tensor; for a "
             "pair (value, aux) use has_aux=True"
         )
-    tape.differentiable(value, "grad")
-    if value.ndim:
+    found = tape.differentiable(value, "grad")
+    if found._data.shape:
         raise GradientError(
-            f"grad: the function returned a Tensor of shape {value.shape}, not a scalar: return a "
+            f"grad: the function returned a Tensor of shape {found.shape}, not a scalar: return a "
             "mean() or sum() of it"
         )
-    return value.value
+    return found
 
 
 def vjp(

@@ -61,7 +61,7 @@ class Relu(Unary):
 
     c = "({0} < 0 ? 0 : {0})"
     accepts = "iuf"
-    gradients = (lambda g, out, x: binary(gate, g, x),)
+    gradients = (lambda g, _, x: binary(gate, g, x),)
     references = {"tensorflow": "nn.relu", "torch": "relu", "jax": "nn.relu"}
     domain = real(-3, 3, away=(0,))
     kinks = ((0,), (-0.0,))
@@ -80,7 +80,7 @@ class Gate(Elementwise):
 
     linear = (0,)
     c = "({1} > 0 ? {0} : 0)"
-    gradients = (lambda h, out, g, x: binary(gate, h, x), None)
+    gradients = (lambda h, _, g, x: binary(gate, h, x), None)
 
     def forward(self, xp: Any, g: Array, x: Array) -> Array:
         return kept(xp, g, x > 0)
@@ -125,7 +125,7 @@ class Silu(_Smooth):
     """
 
     c = "({0} / (1 + exp(-{0})))"
-    gradients = (lambda g, out, x: binary(silu_slope, g, x),)
+    gradients = (lambda g, _, x: binary(silu_slope, g, x),)
     references = {"tensorflow": "nn.silu", "torch": "nn.functional.silu", "jax": "nn.silu"}
 
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
@@ -157,8 +157,8 @@ class SiluSlope(_Slope):
     """g * s * (1 + x * (1 - s)), of s = sigmoid(x)."""
 
     gradients = (
-        lambda h, out, g, x: binary(silu_slope, h, x),
-        lambda h, out, g, x: h * g * (_bell(x) * (2.0 + x * (1.0 - 2.0 * sigmoid(x)))),
+        lambda h, _, g, x: binary(silu_slope, h, x),
+        lambda h, _, g, x: h * g * (_bell(x) * (2.0 + x * (1.0 - 2.0 * sigmoid(x)))),
     )
 
     def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
@@ -229,8 +229,8 @@ class GeluSlope(Elementwise):
     result = "float"
     linear = (0,)
     gradients = (
-        lambda h, out, g, x, y: apply(gelu_slope, h, x, y),
-        lambda h, out, g, x, y: h * g * (exp(x * x * -0.5) * _DENSITY * (2.0 - x * x)),
+        lambda h, _, g, x, y: apply(gelu_slope, h, x, y),
+        lambda h, _, g, x, y: h * g * (exp(x * x * -0.5) * _DENSITY * (2.0 - x * x)),
         None,
     )
 
@@ -264,7 +264,7 @@ class GeluTanh(_Smooth):
     """An approximation of gelu: x * (1 + tanh(y)) / 2, y = sqrt(2 / pi) * (x + 0.044715 x**3)."""
 
     c = "(0.5 * {0} * (1 + tanh(0.79788456080286536 * {0} * (1 + 0.044715 * {0} * {0}))))"
-    gradients = (lambda g, out, x: binary(gelu_tanh_slope, g, x),)
+    gradients = (lambda g, _, x: binary(gelu_tanh_slope, g, x),)
 
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         # (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y)), which is as good as 0 and 1 further out.
@@ -290,8 +290,8 @@ class GeluTanhSlope(_Slope):
     """g * (w + x * w (1 - w) z'), of w = 1 / (1 + exp(-z)) and z = 2 y."""
 
     gradients = (
-        lambda h, out, g, x: binary(gelu_tanh_slope, h, x),
-        lambda h, out, g, x: h * g * _gelu_tanh_curvature(x),
+        lambda h, _, g, x: binary(gelu_tanh_slope, h, x),
+        lambda h, _, g, x: h * g * _gelu_tanh_curvature(x),
     )
 
     def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
@@ -348,7 +348,7 @@ class Softplus(_Smooth):
     """
 
     c = "(fmax({0}, 0) + log1p(exp(-fabs({0}))))"
-    gradients = (lambda g, out, x: g * sigmoid(x),)
+    gradients = (lambda g, _, x: g * sigmoid(x),)
     references = {
         "tensorflow": "math.softplus",
         # PyTorch goes over to x itself above a threshold, 20 unless told otherwise.
@@ -374,7 +374,7 @@ class Softsign(_Smooth):
     """
 
     c = "({0} / (1 + fabs({0})))"
-    gradients = (lambda g, out, x: g / (1.0 + abs(x)) ** 2,)
+    gradients = (lambda g, _, x: g / (1.0 + abs(x)) ** 2,)
     references = {
         # Spelled out: TensorFlow's has no gradient of the gradient.
         "tensorflow": lambda tf, x: x / (1 + tf.abs(x)),
@@ -422,8 +422,8 @@ class LeakyRelu(Binary):
 
     c = "({0} > 0 ? {0} : {0} * {1})"
     gradients = (
-        lambda g, out, x, slope: g * binary(leaky_slope, x, slope),
-        lambda g, out, x, slope: g * where(x > 0, 0.0, x),
+        lambda g, _, x, slope: g * binary(leaky_slope, x, slope),
+        lambda g, _, x, slope: g * where(x > 0, 0.0, x),
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
@@ -440,7 +440,7 @@ class LeakySlope(Binary):
     """The derivative of leaky_relu: 1 where x is positive, else the slope."""
 
     c = "({0} > 0 ? 1 : {1})"
-    gradients = (None, lambda g, out, x, slope: g * where(x > 0, 0.0, 1.0))
+    gradients = (None, lambda g, _, x, slope: g * where(x > 0, 0.0, 1.0))
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
         return in_float32(xp, self.forward)
@@ -474,8 +474,8 @@ class Elu(Binary):
 
     c = "({0} > 0 ? {0} : {1} * expm1({0}))"
     gradients = (
-        lambda g, out, x, alpha: g * binary(elu_slope, x, alpha),
-        lambda g, out, x, alpha: g * expm1(minimum(x, 0.0)),
+        lambda g, _, x, alpha: g * binary(elu_slope, x, alpha),
+        lambda g, _, x, alpha: g * expm1(minimum(x, 0.0)),
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
@@ -494,7 +494,7 @@ class EluSlope(Binary):
     c = "({0} > 0 ? 1 : {1} * exp({0}))"
     gradients = (
         lambda g, out, x, alpha: g * where(x > 0, 0.0, out),
-        lambda g, out, x, alpha: g * where(x > 0, 0.0, exp(minimum(x, 0.0))),
+        lambda g, _, x, alpha: g * where(x > 0, 0.0, exp(minimum(x, 0.0))),
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:

@@ -59,8 +59,8 @@ class Matmul(Op):
 
     linear = (0, 1)
     gradients = (
-        lambda g, out, x, y: _of_left(g, x, y),
-        lambda g, out, x, y: _of_right(g, x, y),
+        lambda g, _, x, y: _of_left(g, x, y),
+        lambda g, _, x, y: _of_right(g, x, y),
     )
     references = {
         "tensorflow": "experimental.numpy.matmul",
@@ -104,8 +104,11 @@ class Matmul(Op):
 
         def merged(x: Array, y: Array) -> Array:
             """NumPy goes matrix by matrix: many that share one side are one tall one; and where
-            nothing is to be summed, its `*` is faster than BLAS."""
+            nothing is to be summed, its `*` is faster than BLAS. Its `dot` is matmul with less in
+            front of BLAS."""
             a, b = x.ndim, y.ndim
+            if a == b == 2 and x.dtype.itemsize > 2 and x.shape[1] != 1:
+                return x.dot(y)
             if a < 2 or b < 2 or x.shape[-1] != y.shape[-2]:
                 return compute(x, y)
             if x.shape[-1] == 1:

@@ -126,7 +126,7 @@ class Add(Binary):
 
     ufunc = "add"
     c = "({0} + {1})"
-    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: g)
+    gradients = (lambda g, _, x, y: g, lambda g, _, x, y: g)
     references = named_alike("add")
 
 
@@ -139,7 +139,7 @@ class Subtract(Binary):
     ufunc = "subtract"
     c = "({0} - {1})"
     accepts = "iuf"
-    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g)
+    gradients = (lambda g, _, x, y: g, lambda g, _, x, y: -g)
     references = named_alike("subtract")
 
 
@@ -152,7 +152,7 @@ class Multiply(Binary):
     linear = (0, 1)
     ufunc = "multiply"
     c = "({0} * {1})"
-    gradients = (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+    gradients = (lambda g, _, x, y: g * y, lambda g, _, x, y: g * x)
     references = named_alike("multiply")
 
 
@@ -166,7 +166,7 @@ class Divide(Binary):
     ufunc = "true_divide"
     c = "({0} / {1})"
     result = "float"
-    gradients = (lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+    gradients = (lambda g, _, x, y: g / y, lambda g, out, x, y: -g * out / y)
     references = named_alike("divide", tensorflow="divide")
     domain = (_ANY, _NOT_ZERO)
 
@@ -194,7 +194,7 @@ class Remainder(Binary):
     ufunc = "remainder"
     c = "({0} - {1} * floor({0} / {1}))"
     accepts = "iuf"
-    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, _like(y, out)))
+    gradients = (lambda g, _, x, y: g, lambda g, out, x, y: -g * floor_divide(x, _like(y, out)))
     references = named_alike("remainder", tensorflow="math.floormod")
     domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
@@ -210,8 +210,8 @@ class ZeroSafeDivide(Binary):
     c = "({0} == 0 ? 0 : {0} / {1})"
     result = "float"
     gradients = (
-        lambda g, out, x, y: zero_safe_divide(g, y),
-        lambda g, out, x, y: -zero_safe_divide(zero_safe_divide(g * x, y), y),
+        lambda g, _, x, y: zero_safe_divide(g, y),
+        lambda g, _, x, y: -zero_safe_divide(zero_safe_divide(g * x, y), y),
     )
     references = {
         "tensorflow": lambda tf, x, y: x / tf.where(x == 0, tf.ones_like(x + y), y),
@@ -366,8 +366,8 @@ class Maximum(Binary):
     ufunc = "maximum"
     c = "({0} > {1} || {0} != {0} ? {0} : {1})"
     gradients = (
-        lambda g, out, x, y: g * step_share(x, y),
-        lambda g, out, x, y: g * step_share(y, x),
+        lambda g, _, x, y: g * step_share(x, y),
+        lambda g, _, x, y: g * step_share(y, x),
     )
     references = named_alike("maximum")
 
@@ -381,8 +381,8 @@ class Minimum(Binary):
     ufunc = "minimum"
     c = "({0} < {1} || {0} != {0} ? {0} : {1})"
     gradients = (
-        lambda g, out, x, y: g * step_share(y, x),
-        lambda g, out, x, y: g * step_share(x, y),
+        lambda g, _, x, y: g * step_share(y, x),
+        lambda g, _, x, y: g * step_share(x, y),
     )
     references = named_alike("minimum")
 
@@ -396,7 +396,7 @@ class Fmod(Binary):
     ufunc = "fmod"
     c = "fmod({0}, {1})"
     accepts = "iuf"
-    gradients = (lambda g, out, x, y: g, lambda g, out, x, y: -g * trunc(x / _like(y, out)))
+    gradients = (lambda g, _, x, y: g, lambda g, out, x, y: -g * trunc(x / _like(y, out)))
     references = {"tensorflow": "truncatemod", "torch": "fmod", "jax": "numpy.fmod"}
     domain = (real(5.2, 5.7), real(2.05, 2.45))  # the quotient stays between 2 and 3
 
@@ -411,7 +411,7 @@ class Negative(Unary):
     ufunc = "negative"
     c = "(-{0})"
     accepts = "iuf"
-    gradients = (lambda g, out, x: -g,)
+    gradients = (lambda g, _, x: -g,)
     references = named_alike("negative")
 
 
@@ -458,7 +458,7 @@ class Abs(Unary):
     ufunc = "absolute"
     c = "abs({0})"
     accepts = "iuf"
-    gradients = (lambda g, out, x: g * sign(x),)
+    gradients = (lambda g, _, x: g * sign(x),)
     references = named_alike("abs")
     domain = _NOT_ZERO
 
@@ -486,7 +486,7 @@ class Square(Unary):
     ufunc = "square"
     c = "({0} * {0})"
     accepts = "iuf"
-    gradients = (lambda g, out, x: g * 2.0 * x,)
+    gradients = (lambda g, _, x: g * 2.0 * x,)
     references = named_alike("square")
 
 
@@ -515,7 +515,7 @@ class Rsqrt(Unary):
 
     c = "(1 / sqrt({0}))"
     result = "float"
-    gradients = (lambda g, out, x: zero_safe_divide(zero_safe_divide(g * -0.5, x), sqrt(x)),)
+    gradients = (lambda g, _, x: zero_safe_divide(zero_safe_divide(g * -0.5, x), sqrt(x)),)
     references = {"tensorflow": "math.rsqrt", "torch": "rsqrt", "jax": "lax.rsqrt"}
     domain = _POSITIVE
     kinks = ((0,),)
@@ -534,7 +534,7 @@ class Reciprocal(Unary):
 
     c = "(1 / {0})"
     result = "float"
-    gradients = (lambda g, out, x: -zero_safe_divide(zero_safe_divide(g, x), x),)
+    gradients = (lambda g, _, x: -zero_safe_divide(zero_safe_divide(g, x), x),)
     references = named_alike("reciprocal")
     domain = _NOT_ZERO
     kinks = ((0,),)
@@ -707,7 +707,7 @@ class Log(Unary):
     ufunc = "log"
     c = "log({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / x,)
+    gradients = (lambda g, _, x: g / x,)
     references = named_alike("log")
     domain = _POSITIVE
 
@@ -721,7 +721,7 @@ class Log1p(Unary):
     ufunc = "log1p"
     c = "log1p({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / (x + 1.0),)
+    gradients = (lambda g, _, x: g / (x + 1.0),)
     references = named_alike("log1p")
     domain = real(-0.8, 3)
 
@@ -735,7 +735,7 @@ class Log2(Unary):
     ufunc = "log2"
     c = "log2({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / (x * math.log(2)),)
+    gradients = (lambda g, _, x: g / (x * math.log(2)),)
     references = named_alike("log2", tensorflow="experimental.numpy.log2")
     domain = _POSITIVE
 
@@ -749,7 +749,7 @@ class Log10(Unary):
     ufunc = "log10"
     c = "log10({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / (x * math.log(10)),)
+    gradients = (lambda g, _, x: g / (x * math.log(10)),)
     references = named_alike("log10", tensorflow="experimental.numpy.log10")
     domain = _POSITIVE
 
@@ -826,8 +826,8 @@ class SigmoidSlope(Binary):
     linear = (0,)
     c = "({0} * {1} * (1 - {1}))"
     gradients = (
-        lambda h, out, g, s: binary(sigmoid_slope, h, s),
-        lambda h, out, g, s: h * g * (1.0 - 2.0 * s),
+        lambda h, _, g, s: binary(sigmoid_slope, h, s),
+        lambda h, _, g, s: h * g * (1.0 - 2.0 * s),
     )
 
     def forward(self, xp: Any, g: Array, s: Array) -> Array:
@@ -846,7 +846,7 @@ class Sin(Unary):
     ufunc = "sin"
     c = "sin({0})"
     result = "float"
-    gradients = (lambda g, out, x: g * cos(x),)
+    gradients = (lambda g, _, x: g * cos(x),)
     references = named_alike("sin")
 
 
@@ -859,7 +859,7 @@ class Cos(Unary):
     ufunc = "cos"
     c = "cos({0})"
     result = "float"
-    gradients = (lambda g, out, x: -g * sin(x),)
+    gradients = (lambda g, _, x: -g * sin(x),)
     references = named_alike("cos")
 
 
@@ -886,7 +886,7 @@ class Asin(Unary):
     ufunc = "arcsin"
     c = "asin({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / sqrt((1.0 - x) * (1.0 + x)),)
+    gradients = (lambda g, _, x: g / sqrt((1.0 - x) * (1.0 + x)),)
     references = named_alike("asin")
     domain = real(-0.9, 0.9)
 
@@ -900,7 +900,7 @@ class Acos(Unary):
     ufunc = "arccos"
     c = "acos({0})"
     result = "float"
-    gradients = (lambda g, out, x: -g / sqrt((1.0 - x) * (1.0 + x)),)
+    gradients = (lambda g, _, x: -g / sqrt((1.0 - x) * (1.0 + x)),)
     references = named_alike("acos")
     domain = real(-0.9, 0.9)
 
@@ -914,7 +914,7 @@ class Atan(Unary):
     ufunc = "arctan"
     c = "atan({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / (x * x + 1.0),)
+    gradients = (lambda g, _, x: g / (x * x + 1.0),)
     references = named_alike("atan")
 
 
@@ -929,8 +929,8 @@ class Atan2(Binary):
     c = "atan2({0}, {1})"
     result = "float"
     gradients = (
-        lambda g, out, y, x: g * _over_square(x, hypot(x, y)),
-        lambda g, out, y, x: -g * _over_square(y, hypot(x, y)),
+        lambda g, _, y, x: g * _over_square(x, hypot(x, y)),
+        lambda g, _, y, x: -g * _over_square(y, hypot(x, y)),
     )
     references = named_alike("atan2")
     domain = (_POSITIVE, _NOT_ZERO)
@@ -951,7 +951,7 @@ class Sinh(Unary):
     ufunc = "sinh"
     c = "sinh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g * cosh(x),)
+    gradients = (lambda g, _, x: g * cosh(x),)
     references = named_alike("sinh")
 
 
@@ -964,7 +964,7 @@ class Cosh(Unary):
     ufunc = "cosh"
     c = "cosh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g * sinh(x),)
+    gradients = (lambda g, _, x: g * sinh(x),)
     references = named_alike("cosh")
 
 
@@ -990,8 +990,8 @@ class TanhSlope(Binary):
     linear = (0,)
     c = "({0} * (1 - {1} * {1}))"
     gradients = (
-        lambda h, out, g, y: binary(tanh_slope, h, y),
-        lambda h, out, g, y: h * g * y * -2.0,
+        lambda h, _, g, y: binary(tanh_slope, h, y),
+        lambda h, _, g, y: h * g * y * -2.0,
     )
 
     def forward(self, xp: Any, g: Array, y: Array) -> Array:
@@ -1007,7 +1007,7 @@ class Asinh(Unary):
     ufunc = "arcsinh"
     c = "asinh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / sqrt(x * x + 1.0),)
+    gradients = (lambda g, _, x: g / sqrt(x * x + 1.0),)
     references = named_alike("asinh")
 
 
@@ -1020,7 +1020,7 @@ class Acosh(Unary):
     ufunc = "arccosh"
     c = "acosh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / sqrt((x - 1.0) * (x + 1.0)),)
+    gradients = (lambda g, _, x: g / sqrt((x - 1.0) * (x + 1.0)),)
     references = named_alike("acosh")
     domain = real(1.2, 4)
 
@@ -1034,7 +1034,7 @@ class Atanh(Unary):
     ufunc = "arctanh"
     c = "atanh({0})"
     result = "float"
-    gradients = (lambda g, out, x: g / ((1.0 - x) * (1.0 + x)),)
+    gradients = (lambda g, _, x: g / ((1.0 - x) * (1.0 + x)),)
     references = named_alike("atanh")
     domain = real(-0.9, 0.9)
 
@@ -1097,8 +1097,8 @@ class Where(Elementwise):
     c = "({0} ? {1} : {2})"
     gradients = (
         None,
-        lambda g, out, condition, x, y: where(condition, g, 0.0),
-        lambda g, out, condition, x, y: where(condition, 0.0, g),
+        lambda g, _, condition, x, y: where(condition, g, 0.0),
+        lambda g, _, condition, x, y: where(condition, 0.0, g),
     )
     references = {"tensorflow": "where", "torch": "where", "jax": "numpy.where"}
     domain = (booleans, _ANY, _ANY)
@@ -1160,8 +1160,8 @@ class Clip(Elementwise):
     accepts = "iuf"
     gradients = (
         lambda g, out, x, low, high: where(_inside(out, x, low, high), g, 0.0),
-        lambda g, out, x, low, high: where(logical_and(x < low, less_equal(low, high)), g, 0.0),
-        lambda g, out, x, low, high: where(logical_or(x > high, less(high, low)), g, 0.0),
+        lambda g, _, x, low, high: where(logical_and(x < low, less_equal(low, high)), g, 0.0),
+        lambda g, _, x, low, high: where(logical_or(x > high, less(high, low)), g, 0.0),
     )
     references = {
         "tensorflow": lambda tf, x, low, high: tf.clip_by_value(
@@ -1213,7 +1213,7 @@ class Astype(Op):
     On `device` if one is given. Tensors never change, so `copy` makes no difference.
     """
 
-    gradients = (lambda g, out, x, dtype: astype(g, x.dtype),)
+    gradients = (lambda g, _, x, dtype: astype(g, x.dtype),)
     references = {
         "tensorflow": lambda tf, x, dtype: tf.cast(x, dtype),
         "torch": lambda torch, x, dtype: x.to(getattr(torch, dtype)),
@@ -1290,7 +1290,7 @@ class Identity(Unary):
     """The same value, at a place of its own on the tape."""
 
     c = "{0}"
-    gradients = (lambda g, out, x: g,)
+    gradients = (lambda g, _, x: g,)
     references = {"tensorflow": "identity", "torch": "clone", "jax": "numpy.asarray"}
 
     def forward(self, xp: Any, x: Array) -> Array:

@@ -165,7 +165,7 @@ class Det(OfMatrices):
     Tensor(-2., dtype=float32)
     """
 
-    gradients = (lambda g, out, x: _scalars(g) * matrix_transpose(adjugate(x)),)
+    gradients = (lambda g, _, x: _scalars(g) * matrix_transpose(adjugate(x)),)
     references = {"tensorflow": "linalg.det", "torch": "linalg.det", "jax": "numpy.linalg.det"}
     examples = _SQUARES
 
@@ -195,7 +195,7 @@ class Adjugate(OfMatrices):
             [-2.,  1.]], dtype=float32)
     """
 
-    gradients = (lambda g, out, x: _second_slope_of_det(x, matrix_transpose(g)),)
+    gradients = (lambda g, _, x: _second_slope_of_det(x, matrix_transpose(g)),)
     references = {
         "tensorflow": lambda tf, x: tf.linalg.det(x)[..., None, None] * tf.linalg.inv(x),
         "torch": lambda torch, x: torch.linalg.det(x)[..., None, None] * torch.linalg.inv(x),
@@ -1071,8 +1071,8 @@ class Cross(Op):
     """
 
     gradients = (
-        lambda g, out, x, y: apply(cross, y, g),
-        lambda g, out, x, y: apply(cross, g, x),
+        lambda g, _, x, y: apply(cross, y, g),
+        lambda g, _, x, y: apply(cross, g, x),
     )
     references = {
         "tensorflow": "experimental.numpy.cross",

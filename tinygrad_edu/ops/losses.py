@@ -161,8 +161,8 @@ class BinaryCrossentropyOfLogits(Binary):
     result = "float"
     c = "(fmax({1}, 0) - {1} * {0} + log1p(exp(-fabs({1}))))"
     gradients = (
-        lambda g, out, t, x: g * -x,
-        lambda g, out, t, x: g * (sigmoid(x) - t),
+        lambda g, _, t, x: g * -x,
+        lambda g, _, t, x: g * (sigmoid(x) - t),
     )
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
@@ -204,7 +204,7 @@ class Weighed(Binary):
     linear = (0, 1)
     c = "({0} == 0 ? 0 : {0} * {1})"
     result = "float"
-    gradients = (lambda g, out, t, x: g * x, lambda g, out, t, x: g * t)
+    gradients = (lambda g, _, t, x: g * x, lambda g, _, t, x: g * t)
 
     def forward(self, xp: Any, t: Array, x: Array) -> Array:
         if xp is np and not (x.size and np.isneginf(x.min())):
@@ -306,7 +306,7 @@ class SparseCrossentropy(_OfClass):
 
     gradients = (
         None,
-        lambda g, out, t, x, highest, powers, axis: apply(
+        lambda g, _, t, x, highest, powers, axis: apply(
             _sparse_slope, t, x, powers, g, axis=axis
         ),
         None,
@@ -338,11 +338,11 @@ class SparseCrossentropySlope(_OfClass):
     gradients = (
         None,
         # The curvature is that of softmax alone.
-        lambda h, out, t, x, powers, g, axis: softmax.gradients[0](
+        lambda h, _, t, x, powers, g, axis: softmax.gradients[0](
             h * expand_dims(g, axis=axis), softmax(x, axis), x, (axis,)
         ),
         None,
-        lambda h, out, t, x, powers, g, axis: sum(
+        lambda h, _, t, x, powers, g, axis: sum(
             h * apply(_sparse_slope, t, x, powers, ones_like(g), axis=axis), axis=axis
         ),
     )

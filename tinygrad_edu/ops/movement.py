@@ -87,7 +87,7 @@ class Reshape(Op):
 
     moves = True
     linear = (0,)
-    gradients = (lambda g, out, x, shape: reshape(g, x.shape),)
+    gradients = (lambda g, _, x, shape: reshape(g, x.shape),)
     references = {"tensorflow": "reshape", "torch": "reshape", "jax": "numpy.reshape"}
     examples = (
         example((2, 3), shape=(-1,)),
@@ -136,7 +136,7 @@ class PermuteDims(Op):
 
     moves = True
     linear = (0,)
-    gradients = (lambda g, out, x, axes: permute_dims(g, _inverse(axes)),)
+    gradients = (lambda g, _, x, axes: permute_dims(g, _inverse(axes)),)
     references = {
         "tensorflow": lambda tf, x, axes: tf.transpose(x, axes),
         "torch": lambda torch, x, axes: torch.permute(x, axes),
@@ -186,7 +186,7 @@ class BroadcastTo(Op):
 
     moves = True
     linear = (0,)
-    gradients = (lambda g, out, x, shape: sum_to(g, x.shape),)
+    gradients = (lambda g, _, x, shape: sum_to(g, x.shape),)
     references = {
         "tensorflow": "broadcast_to",
         "torch": lambda torch, x, shape: torch.broadcast_to(x, shape),
@@ -348,7 +348,7 @@ class PadConstant(Op):
 
     moves = True
     gradients = (
-        lambda g, out, x, widths, value: g[
+        lambda g, _, x, widths, value: g[
             tuple([slice(a, a + size) for (a, _), size in zip(widths, x.shape, strict=True)])
         ],
     )
@@ -411,6 +411,7 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
 
 
 @functools.lru_cache(maxsize=4096)
+@functools.cache
 def swapped(ndim: int) -> dict[str, Any]:
     """The parameters of `permute_dims` that exchange the last two axes."""
     return {"axes": (*range(ndim - 2), ndim - 1, ndim - 2)}
@@ -943,7 +944,7 @@ def _moved(x: Tensor, target: Device) -> Tensor:
 class Move(Op):
     """x on another device; `to_device` applies it."""
 
-    gradients = (lambda g, out, x, device: to_device(g, x.device),)
+    gradients = (lambda g, _, x, device: to_device(g, x.device),)
 
     def forward(self, xp: Any, x: Array, *, device: str) -> Array:
         raise ArgumentError("move: an operation runs on one device; use x.to(device)")

@@ -97,8 +97,8 @@ class SoftmaxSlope(_Slope):
     """A cotangent g of p = softmax(x) as that of x: p * (g - sum(g * p))."""
 
     gradients = (
-        lambda h, out, g, p, axis: apply(softmax_slope, h, p, axis=axis),
-        lambda h, out, g, p, axis: (
+        lambda h, _, g, p, axis: apply(softmax_slope, h, p, axis=axis),
+        lambda h, _, g, p, axis: (
             h * (g - sum(g * p, axis=axis, keepdims=True))
             - g * sum(h * p, axis=axis, keepdims=True)
         ),
@@ -136,8 +136,8 @@ class LogSoftmaxSlope(_Slope):
     """A cotangent g of y = log_softmax(x) as that of x: g - exp(y) * sum(g)."""
 
     gradients = (
-        lambda h, out, g, y, axis: h - sum(h * exp(y), axis=axis, keepdims=True),
-        lambda h, out, g, y, axis: h * exp(y) * -sum(g, axis=axis, keepdims=True),
+        lambda h, _, g, y, axis: h - sum(h * exp(y), axis=axis, keepdims=True),
+        lambda h, _, g, y, axis: h * exp(y) * -sum(g, axis=axis, keepdims=True),
     )
 
     def forward(self, xp: Any, g: Array, y: Array, *, axis: tuple[int, ...]) -> Array:

@@ -77,7 +77,7 @@ class Standardize(_Normalization):
     """(x - mean) / sqrt(variance + epsilon), along axes."""
 
     gradients = (
-        lambda g, out, x, axis, epsilon: apply(standardize_slope, g, x, axis=axis, epsilon=epsilon),
+        lambda g, _, x, axis, epsilon: apply(standardize_slope, g, x, axis=axis, epsilon=epsilon),
     )
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
@@ -98,10 +98,10 @@ class StandardizeSlope(_Normalization):
 
     linear = (0,)
     gradients = (
-        lambda h, out, g, x, axis, epsilon: apply(
+        lambda h, _, g, x, axis, epsilon: apply(
             standardize_slope, h, x, axis=axis, epsilon=epsilon
         ),
-        lambda h, out, g, x, axis, epsilon: _bend(
+        lambda h, _, g, x, axis, epsilon: _bend(
             standardize_slope, standardize, True, h, g, x, axis, epsilon
         ),
     )
@@ -123,7 +123,7 @@ class RootMeanSquare(_Normalization):
     """x / sqrt(mean(x * x) + epsilon), along axes."""
 
     gradients = (
-        lambda g, out, x, axis, epsilon: apply(
+        lambda g, _, x, axis, epsilon: apply(
             root_mean_square_slope, g, x, axis=axis, epsilon=epsilon
         ),
     )
@@ -137,10 +137,10 @@ class RootMeanSquareSlope(_Normalization):
 
     linear = (0,)
     gradients = (
-        lambda h, out, g, x, axis, epsilon: apply(
+        lambda h, _, g, x, axis, epsilon: apply(
             root_mean_square_slope, h, x, axis=axis, epsilon=epsilon
         ),
-        lambda h, out, g, x, axis, epsilon: _bend(
+        lambda h, _, g, x, axis, epsilon: _bend(
             root_mean_square_slope, root_mean_square, False, h, g, x, axis, epsilon
         ),
     )

@@ -72,7 +72,7 @@ def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
 
 def _beside(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """A reduced value in a shape that broadcasts over the elements that went into it."""
-    if axis == tuple(range(len(axis))):  # leading axes come back by broadcasting alone
+    if not axis or axis[-1] < len(axis):  # leading axes come back by broadcasting alone
         return reduced
     kept = kept_shape(x._data.shape, axis)
     return reduced if reduced._data.shape == kept else unary(reshape, reduced, {"shape": kept})
@@ -198,7 +198,7 @@ class Sum(_Accumulation):
 
     linear = (0,)
     function, ufunc = "sum", "add"
-    gradients = (lambda g, out, x, axis, keepdims: _beside(g, x, axis),)
+    gradients = (lambda g, _, x, axis, keepdims: _beside(g, x, axis),)
     references = _names("sum", "reduce_sum")
 
 
@@ -255,7 +255,7 @@ class Prod(_Accumulation):
 
     function, ufunc = "prod", "multiply"
     gradients = (
-        lambda g, out, x, axis, keepdims: (
+        lambda g, _, x, axis, keepdims: (
             _beside(g, x, axis) * unary(_product_of_others, x, {"axis": axis})
         ),
     )
@@ -511,7 +511,7 @@ class Var(Reduction):
 
     function, ufunc = "var", "add"
     gradients = (
-        lambda g, out, x, axis, correction, keepdims: apply(
+        lambda g, _, x, axis, correction, keepdims: apply(
             _deviations,
             x,
             _beside(g * (2 * _inverse_freedom(x._data.shape, axis, correction)), x, axis),
@@ -660,8 +660,8 @@ class Deviations(Op):
     linear = (0, 1)
     axes = ("axis",)
     gradients = (
-        lambda g, out, x, scale, axis: apply(_deviations, g, scale, axis=axis),
-        lambda g, out, x, scale, axis: sum(
+        lambda g, _, x, scale, axis: apply(_deviations, g, scale, axis=axis),
+        lambda g, _, x, scale, axis: sum(
             g * subtract(x, mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=True
         ),
     )
@@ -847,4 +847,4 @@ def as_float(x: TensorLike) -> Tensor:
 
 def _count(x: Array, reduced: Array) -> float:
     """How many elements of x went into each of `reduced`."""
-    return float(x.size / (reduced.size or 1))
+    return x.size / (reduced.size or 1)

@@ -139,7 +139,7 @@ class CumulativeSum(_Accumulation):
 
     function, ufunc, neutral = "cumsum", "add", 0
     gradients = (
-        lambda g, out, x, axis, reverse: unary(
+        lambda g, _, x, axis, reverse: unary(
             cumulative_sum, g, {"axis": axis, "reverse": not reverse}
         ),
     )
@@ -173,7 +173,7 @@ class CumulativeProd(_Accumulation):
     """
 
     function, ufunc, neutral = "cumprod", "multiply", 1
-    gradients = (lambda g, out, x, axis, reverse: _of_products(g, x, axis),)
+    gradients = (lambda g, _, x, axis, reverse: _of_products(g, x, axis),)
     references = {
         "tensorflow": lambda tf, x, axis, include_initial=False: tf.math.cumprod(
             tf.concat([tf.ones_like(tf.reduce_sum(x, axis, True)), x], axis)

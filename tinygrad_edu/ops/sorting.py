@@ -207,7 +207,7 @@ class Take(Op):
 
     axes = ("axis",)
     gradients = (
-        lambda g, out, x, places, axis, distinct: apply(
+        lambda g, _, x, places, axis, distinct: apply(
             _put, g, places, size=x._data.shape[axis], axis=axis, distinct=distinct
         ),
         None,
@@ -232,7 +232,7 @@ class Put(Op):
     linear = (0,)
     axes = ("axis",)
     gradients = (
-        lambda g, out, x, places, size, axis, distinct: take_places(g, places, axis, distinct),
+        lambda g, _, x, places, size, axis, distinct: take_places(g, places, axis, distinct),
         None,
     )
 

@@ -144,7 +144,7 @@ class Erf(_Special):
     """
 
     c = "erf({0})"
-    gradients = (lambda g, out, x: g * exp(_LOG_SLOPE - square(x)),)
+    gradients = (lambda g, _, x: g * exp(_LOG_SLOPE - square(x)),)
     references = {"tensorflow": "math.erf", "torch": "special.erf", "jax": "lax.erf"}
 
     def formula(self, xp: Any, x: Array) -> Array:
@@ -173,7 +173,7 @@ class Erfc(_Special):
     """
 
     c = "erfc({0})"
-    gradients = (lambda g, out, x: -g * exp(_LOG_SLOPE - square(x)),)
+    gradients = (lambda g, _, x: -g * exp(_LOG_SLOPE - square(x)),)
     references = {"tensorflow": "math.erfc", "torch": "special.erfc", "jax": "lax.erfc"}
 
     def formula(self, xp: Any, x: Array) -> Array:
@@ -299,7 +299,7 @@ class Lgamma(_Special):
     """
 
     c = "lgamma({0})"
-    gradients = (lambda g, out, x: g * digamma(x),)
+    gradients = (lambda g, _, x: g * digamma(x),)
     references = {"tensorflow": "math.lgamma", "torch": "lgamma", "jax": "lax.lgamma"}
     domain = real(0.3, 6)
 
@@ -352,7 +352,7 @@ class Digamma(_Special):
     Tensor([-0.5772158,  0.4227842], dtype=float32)
     """
 
-    gradients = (lambda g, out, x: g * polygamma(1, x),)
+    gradients = (lambda g, _, x: g * polygamma(1, x),)
     references = {"tensorflow": "math.digamma", "torch": "digamma", "jax": "lax.digamma"}
     domain = real(0.3, 6)
 
@@ -390,7 +390,7 @@ class Polygamma(Op):
     """
 
     elementwise = True
-    gradients = (lambda g, out, x, n: g * polygamma(n + 1, x),)
+    gradients = (lambda g, _, x, n: g * polygamma(n + 1, x),)
     references = {
         "tensorflow": lambda tf, x, n: tf.math.polygamma(tf.constant(n, x.dtype), x),
         "torch": lambda torch, x, n: torch.polygamma(n, x),

@@ -143,8 +143,8 @@ class Conv(_Convolution):
 
     counted = (1, 2)
     gradients = (
-        lambda g, out, x, kernel, **geometry: apply(conv_transpose, g, kernel, **geometry),
-        lambda g, out, x, kernel, **geometry: apply(conv_kernel, x, g, **geometry),
+        lambda g, _, x, kernel, **geometry: apply(conv_transpose, g, kernel, **geometry),
+        lambda g, _, x, kernel, **geometry: apply(conv_kernel, x, g, **geometry),
     )
     examples = (
         example((2, 5, 4, 2), (3, 2, 2, 3), padding="same"),
@@ -232,8 +232,8 @@ class ConvTranspose(_Convolution):
 
     counted = (1, 0)
     gradients = (
-        lambda t, out, g, kernel, **geometry: apply(conv, t, kernel, **geometry),
-        lambda t, out, g, kernel, **geometry: apply(conv_kernel, t, g, **geometry),
+        lambda t, _, g, kernel, **geometry: apply(conv, t, kernel, **geometry),
+        lambda t, _, g, kernel, **geometry: apply(conv_kernel, t, g, **geometry),
     )
     examples = (
         example((2, 3, 4, 2), (3, 2, 3, 2), padding="same"),
@@ -348,8 +348,8 @@ class ConvKernel(_Convolution):
 
     counted = (2, 1)
     gradients = (
-        lambda t, out, x, g, **geometry: apply(conv_transpose, g, t, **geometry),
-        lambda t, out, x, g, **geometry: apply(conv, x, t, **geometry),
+        lambda t, _, x, g, **geometry: apply(conv_transpose, g, t, **geometry),
+        lambda t, _, x, g, **geometry: apply(conv, x, t, **geometry),
     )
     examples = (
         example((2, 4, 3, 2), (2, 4, 3, 3), window=(3, 2), padding="same"),
@@ -803,7 +803,7 @@ class SlidingWindows(Op):
     axes = ("axis",)
 
     gradients = (
-        lambda g, out, x, axis, **slide: unary(
+        lambda g, _, x, axis, **slide: unary(
             overlap_add, g, {"length": x.shape[axis], "axis": axis, **slide}
         ),
     )
@@ -866,7 +866,7 @@ class OverlapAdd(Op):
     linear = (0,)
     axes = ("axis",)
 
-    gradients = (lambda g, out, x, length, **slide: unary(sliding_windows, g, slide),)
+    gradients = (lambda g, _, x, length, **slide: unary(sliding_windows, g, slide),)
     examples = (
         example((4, 2), length=5, axis=0),
         example((2, 4, 3, 2), length=7, axis=1, step=2, padding=(1, 1)),
@@ -960,7 +960,7 @@ class ToLargest(Op):
     linear = (0,)
     axes = ("axis",)
     gradients = (
-        lambda t, out, g, x, most, **slide: apply(_at_largest, t, x, most, **slide), None, None,
+        lambda t, _, g, x, most, **slide: apply(_at_largest, t, x, most, **slide), None, None,
     )  # fmt: skip
 
     def forward(self, xp: Any, g: Array, x: Array, most: Array, **slide: Any) -> Array:
@@ -978,7 +978,7 @@ class AtLargest(Op):
     linear = (0,)
     axes = ("axis",)
     gradients = (
-        lambda g, out, y, x, most, **slide: apply(_to_largest, g, x, most, **slide), None, None,
+        lambda g, _, y, x, most, **slide: apply(_to_largest, g, x, most, **slide), None, None,
     )  # fmt: skip
 
     def forward(self, xp: Any, y: Array, x: Array, most: Array, **slide: Any) -> Array:
