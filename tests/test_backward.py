@@ -245,6 +245,8 @@ def test_backward_where_nothing_was_recorded_says_how_to_record() -> None:
         y.backward()
     with pytest.raises(errors.GradientError, match="nothing was recorded"):
         (edu.Variable(1.0) * 2).backward()  # a Variable is for tapes, unless it says otherwise
+    with pytest.raises(errors.GradientError, match="inside of jit, an argument"):
+        edu.jit(lambda x: (x * x).sum().backward())(edu.tensor([1.0], requires_grad=True))
 
 
 def test_integers_have_no_gradient() -> None:

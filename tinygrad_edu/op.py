@@ -163,6 +163,12 @@ a vjp method, or no_gradient = "why there is none"
         """The class's name in the small letters of a function: `LogAddExp` is `log_add_exp`."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
+    @cached_property
+    def _takes(self) -> dict[Any, bool]:
+        """Whether dtypes, for a class of Tensors, are the very ones that it wants: those asked of
+        it so far."""
+        return {}
+
     def __call__(self, *operands: Any, **params: Any) -> Any:
         return apply(self, *operands, **params)
 
@@ -591,11 +597,13 @@ def alike(op: Op, operands: Sequence[Any]) -> bool:
             same = False
     if same:
         return True
-    given = [x._data.dtype for x in operands]
-    for found, wanted in zip(given, op.operand_dtypes(given, kind), strict=True):
-        if found is not wanted:
-            return False
-    return True
+    given = tuple([x._data.dtype for x in operands])
+    known = op._takes.get((kind, given))
+    if known is None:
+        wanted = op.operand_dtypes(given, kind)
+        known = all([found is each for found, each in zip(given, wanted, strict=True)])
+        op._takes[kind, given] = known
+    return known
 
 
 def bring_together(

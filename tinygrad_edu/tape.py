@@ -171,8 +171,8 @@ class Recording:
         return found
 
     def opened(self, tape: GradientTape) -> Recording:
-        explicit = (*self.explicit, tape._number)
-        return Recording(self.open is not self.explicit, (*self.tapes, tape), explicit, self)
+        tapes, explicit = (*self.tapes, tape), (*self.explicit, tape._number)
+        return Recording(self.open is not self.explicit, tapes, explicit, self)
 
     def closed(self, tape: GradientTape) -> Recording:
         if self.before is not None and self.tapes[-1] is tape:
@@ -296,13 +296,14 @@ class GradientTape:
 
         Raises DtypeError for integers and booleans: no gradient flows through them.
         """
+        number = self._number
         for tensor in [watched] if isinstance(watched, tensors.Operators) else tree.leaves(watched):
             value = differentiable(tensor, "GradientTape.watch")
             node = value._record
             if node is None or node.parents is None:
-                value._record = Leaf((self._number,))
+                value._record = Leaf((number,))
             else:
-                follow(node, self._number)
+                follow(node, number)
 
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -338,25 +339,26 @@ class GradientTape:
             raise self._used_up("walked")
         where = "GradientTape.gradient"
         pending: dict[Node | None, Any] = {}
-        given: Sequence[Any] = ()
-        if output_gradients is None and isinstance(target, tensors.Operators):
-            seed(pending, target, None, where)
+        targets = [target] if isinstance(target, tensors.Operators) else tree.leaves(target)
+        if output_gradients is None:
+            given: Sequence[Any] = [None] * len(targets)
+        elif isinstance(output_gradients, tensors.Operators):
+            given = [output_gradients]
         else:
-            targets = tree.leaves(target)
-            given = (
-                [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
+            given = tree.leaves(output_gradients)
+        if len(given) != len(targets):
+            raise GradientError(
+                f"{where}: {len(given)} output_gradients for {len(targets)} targets"
             )
-            if len(given) != len(targets):
-                raise GradientError(
-                    f"{where}: {len(given)} output_gradients for {len(targets)} targets"
-                )
-            for end, cotangent in zip(targets, given, strict=True):
-                seed(pending, end, cotangent, where)
+        followed = False  # whether a cotangent that somebody gave is
+        for end, cotangent in zip(targets, given):  # noqa: B905  just compared
+            if seed(pending, end, cotangent, where)._record is not None:
+                followed = True
         leaves, structure = tree.flatten(sources)
         nodes = [differentiable(source, where)._record for source in leaves]
         before = _current.get()
         others = before.closed(self)
-        if others.tapes or traces.being_made or not self._alone() or _any_followed(given):
+        if others.tapes or traces.being_made or followed or not self._alone():
             _current.set(others)
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
@@ -561,10 +563,14 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     elif isinstance(node, Record) and ALWAYS in node.tapes:
         records, leaves = reachable(node, ALWAYS)
     else:
+        inside = (
+            "; inside of jit, an argument is no such value: use a Variable or a tensor from outside "
+            "there, or a GradientTape"
+        )
         raise GradientError(
             "backward: nothing was recorded, because no value that this one was computed from "
             "requires gradients: make one with edu.tensor(..., requires_grad=True), or "
-            "edu.Variable(..., requires_grad=True), outside no_grad()"
+            f"edu.Variable(..., requires_grad=True), outside no_grad(){inside * _is_traced()}"
         )
     if gradient is None and target.size != 1:
         raise GradientError(
@@ -649,8 +655,7 @@ def follow(node: Any, number: int) -> None:
     with _watching:
         if number not in node.tapes:
             # Numbers of tapes that are gone go, or a value watched each step would collect them.
-            alive = tuple(n for n in node.tapes if n in _live)
-            node.tapes = (*alive, number)
+            node.tapes = (*[n for n in node.tapes if n in _live], number)
 
 
 def is_followed(value: Any) -> bool:
@@ -679,15 +684,7 @@ def differentiable(value: Any, where: str) -> Tensor:
     return found
 
 
-def _any_followed(cotangents: Sequence[Any]) -> bool:
-    """Whether a cotangent that somebody gave may be followed by a tape."""
-    for given in cotangents:
-        if isinstance(given, tensors.Operators) and given.value._record is not None:
-            return True
-    return False
-
-
-def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
+def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> Tensor:
     """Add the cotangent that a walk back from a target starts from: ones unless given."""
     target = differentiable(end, where)
     node = target._record
@@ -710,6 +707,7 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
             )
         start = ops.astype(given, target.dtype)
     pending[node] = pending[node] + start if node in pending else start
+    return start
 
 
 def describe(records: Sequence[Record]) -> Iterator[str]:
