@@ -18,12 +18,12 @@ import itertools
 import operator
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .backends import Device
     from .op import Op
     from .tensors import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ALWAYS = 0
 """The number of the tape that is always open."""
@@ -224,13 +227,15 @@ def record(
     recording = _current.get()
     if recording is _PAUSED:
         return None
-    followers = recording.followers
-    tapes: tuple[int, ...] = ()
+    explicit = recording.explicit
+    tapes: Any = ()
     for node in parents:
         if node is not None:
-            found = followers.get(node.tapes)
-            if found is None:
-                found = recording.look_up(node.tapes)
+            found: Any = node.tapes
+            if found is not explicit:  # which most records have
+                found = recording.followers.get(found)
+                if found is None:
+                    found = recording.look_up(node.tapes)
             if found is not tapes:
                 tapes = recording.look_up((*tapes, *found)) if tapes else found
     if not tapes:
@@ -249,7 +254,7 @@ def record(
     # The code object and the instruction say where; the frame would keep the user's locals alive.
     made.code = code
     made.instruction = frame.f_lasti
-    everyone = tapes is recording.explicit or tapes is recording.open
+    everyone = tapes is explicit or tapes is recording.open
     for tape in recording.tapes:
         if everyone or tape._number in tapes:
             tape._records.append(made)
@@ -350,34 +355,44 @@ class GradientTape:
             raise GradientError(
                 f"{where}: {len(given)} output_gradients for {len(targets)} targets"
             )
-        followed = False  # whether a cotangent that somebody gave is
         for end, cotangent in zip(targets, given):  # noqa: B905  just compared
-            if seed(pending, end, cotangent, where)._record is not None:
-                followed = True
+            seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
         nodes = [differentiable(source, where)._record for source in leaves]
+        return structure.unflatten(self.pulled_back(pending, nodes))
+
+    def pulled_back(
+        self, pending: dict[Node | None, Any], sources: Sequence[Node | None]
+    ) -> list[Tensor | None]:
+        """`gradient`, from what `seed` has made of targets to the nodes of sources."""
         before = _current.get()
         others = before.closed(self)
-        if others.tapes or traces.being_made or followed or not self._alone():
+        if others.tapes or traces.being_made or self._is_shared(pending):
             _current.set(others)
         else:
             _current.set(_PAUSED)  # nobody records this: say so at once
         try:
-            found = walk_back(self._records, pending, nodes)
+            found = walk_back(self._records, pending, sources)
         finally:
             _current.set(before if self.persistent else others)
         if not self.persistent:
             self._spent = True
             self._release()
             self._records.clear()
-        return structure.unflatten(found)
+        return found
 
-    def _alone(self) -> bool:
-        """Whether no other tape follows anything that is recorded here."""
+    def _is_shared(self, pending: dict[Node | None, Any]) -> bool:
+        """Whether another tape follows anything that is recorded here, or a first cotangent."""
+        tapes = None
         for made in self._records:
-            if len(made.tapes) > 1:
-                return False
-        return True
+            if made.tapes is not tapes:  # most records share one tuple
+                tapes = made.tapes
+                if len(tapes) > 1:
+                    return True
+        for start in pending.values():
+            if start._record is not None:
+                return True
+        return False
 
     def _used_up(self, how: str) -> GradientError:
         return GradientError(
@@ -401,27 +416,28 @@ def walk_back(
     records: Sequence[Record],
     pending: dict[Node | None, Any],
     sources: Sequence[Node | None],
+    wanted: set[Node | None] | None = None,
 ) -> list[Tensor | None]:
     """The cotangent of each source, given that of each target: reverse-mode differentiation.
 
-    `records` stand in the order in which they were made. The first loop finds what depends on a
-    source; the second goes back over just that, each record once.
+    `records` stand in the order in which they were made, which is gone back over, each record once.
+    `wanted` are the sources and what depends on one, where that is known to be all of the records;
+    else a first loop finds it.
     """
     asked = set(sources)
     asked.discard(None)
-    wanted: set[Node | None] = set(asked)
-    useful: list[Record] = []
-    for made in records:
-        parents = made.parents
-        if parents is None:
-            raise GradientError(
-                f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
-                "keep it there with retain_graph=True or a persistent tape"
-            )
-        if not wanted.isdisjoint(parents):
-            wanted.add(made)
-            useful.append(made)
-    for made in reversed(useful):
+    if wanted is None:
+        wanted = set(asked)
+        useful: list[Record] = []
+        for made in records:
+            parents = made.parents
+            if parents is None:
+                raise _freed(made)
+            if not wanted.isdisjoint(parents):
+                wanted.add(made)
+                useful.append(made)
+        records = useful
+    for made in reversed(records):
         cotangent = pending.get(made) if made in asked else pending.pop(made, None)
         if cotangent is None:
             continue
@@ -461,6 +477,13 @@ def walk_back(
     ]
 
 
+def _freed(made: Record) -> GradientError:
+    return GradientError(
+        f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
+        "keep it there with retain_graph=True or a persistent tape"
+    )
+
+
 def _fitted(cotangent: Tensor, node: Node | None, x: Tensor) -> Tensor:
     """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
 
@@ -491,26 +514,28 @@ def _whole(cotangent: Tensor | None, source: Record) -> Tensor | None:
 _in_order = operator.attrgetter("sequence")
 
 
-def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf]]:
-    """What the tape of this number holds behind `target`: records in order, and leaves."""
-    seen: set[Node] = {target}
+def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf], set[Node | None]]:
+    """What the tape of this number holds behind `target`: records in order, leaves, and both."""
+    seen: set[Node | None] = {target}
     records: list[Record] = []
     leaves: list[Leaf] = []
-    stack: list[Node] = [target]
+    stack: list[Any] = [target]
     while stack:
         node = stack.pop()
         if node.__class__ is Leaf:
             leaves.append(node)
             continue
-        records.append(node)  # type: ignore[arg-type]
-        for parent in node.parents or ():
+        records.append(node)
+        if node.parents is None:
+            raise _freed(node)
+        for parent in node.parents:
             if parent is not None and parent not in seen:
                 tapes = parent.tapes
                 if tapes is EVERY or number in tapes:
                     seen.add(parent)
                     stack.append(parent)
     records.sort(key=_in_order)
-    return records, leaves
+    return records, leaves, seen
 
 
 class Passage:
@@ -559,13 +584,13 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     differentiable(target, "backward")
     node = target._record
     if isinstance(node, Leaf) and ALWAYS in node.tapes:
-        records, leaves = list[Record](), [node]
+        records, leaves, wanted = list[Record](), [node], set[Node | None]()
     elif isinstance(node, Record) and ALWAYS in node.tapes:
-        records, leaves = reachable(node, ALWAYS)
+        records, leaves, wanted = reachable(node, ALWAYS)
     else:
         inside = (
-            "; inside of jit, an argument is no such value: use a Variable or a tensor from outside "
-            "there, or a GradientTape"
+            "; inside of jit, an argument is no such value: use a Variable there, or a tensor from "
+            "outside, or a GradientTape"
         )
         raise GradientError(
             "backward: nothing was recorded, because no value that this one was computed from "
@@ -586,7 +611,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         else _PAUSED
     )
     try:
-        found = walk_back(records, pending, leaves)
+        found = walk_back(records, pending, leaves, wanted)
         sums = [_added(leaf.grad, new) for leaf, new in zip(leaves, found, strict=True)]
     finally:
         _current.set(before)
@@ -601,8 +626,7 @@ def _added(held: Tensor | None, new: Tensor | None) -> Tensor | None:
     return held + new if held is not None and new is not None else held if new is None else new
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+class no_grad:  # noqa: N801  used like the function that PyTorch's users know
     """Stop every recording begun outside, inside a `with` statement or a decorated function.
 
     A tape opened inside records.
@@ -614,12 +638,24 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    before = _current.get()
-    _current.set(_PAUSED)
-    try:
-        yield
-    finally:
-        _current.set(before)
+
+    def __init__(self) -> None:
+        self._before: list[Recording] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_current.get())
+        _current.set(_PAUSED)
+
+    def __exit__(self, *exception: object) -> None:
+        _current.set(self._before.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def unrecorded(*args: P.args, **kwargs: P.kwargs) -> R:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return unrecorded
 
 
 @contextmanager
@@ -684,7 +720,7 @@ def differentiable(value: Any, where: str) -> Tensor:
     return found
 
 
-def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> Tensor:
+def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
     """Add the cotangent that a walk back from a target starts from: ones unless given."""
     target = differentiable(end, where)
     node = target._record
@@ -707,7 +743,6 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
             )
         start = ops.astype(given, target.dtype)
     pending[node] = pending[node] + start if node in pending else start
-    return start
 
 
 def describe(records: Sequence[Record]) -> Iterator[str]:

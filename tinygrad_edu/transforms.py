@@ -69,7 +69,9 @@ def value_and_grad(
             result = function(*inner, **kwargs)
         value, aux = _pair(result) if has_aux else (result, None)
         value = _scalar(value)
-        found = recording.gradient(value, followed)
+        pending: dict[Any, Any] = {}
+        tape.seed(pending, value, None, "grad")
+        found = recording.pulled_back(pending, [x._record for x in followed])
         gradients = structure.unflatten(_filled(found, followed))
         return (
             (value, aux) if has_aux else value,
@@ -103,11 +105,11 @@ def _followed(recording: tape.GradientTape, x: Any) -> Tensor:
 
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
-    value = tensors.as_tensor(x)
+    value = tape.differentiable(tensors.as_tensor(x), "grad")
     if value._record is None:
-        value = tensors.wrap(type(value), value._data, value._device, None)
-    else:
-        value = ops.identity(value)
+        leaf = tape.Leaf((recording._number,))
+        return tensors.wrap(type(value), value._data, value._device, leaf)
+    value = ops.identity(value)
     recording.watch(value)
     return value
 
@@ -128,7 +130,7 @@ def _scalar(value: Any) -> Tensor:
             f"grad: the function returned a {type(value).__name__}, not a scalar Tensor; for a "
             "pair (value, aux) use has_aux=True"
         )
-    found = tape.differentiable(value, "grad")
+    found = value.value
     if found._data.shape:
         raise GradientError(
             f"grad: the function returned a Tensor of shape {found.shape}, not a scalar: return a "

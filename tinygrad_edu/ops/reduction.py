@@ -66,6 +66,12 @@ _MANY = 30_000
 """From how many elements on another order of multiplications pays."""
 
 
+@functools.cache
+def _every(ndim: int) -> tuple[int, ...]:
+    """All axes."""
+    return tuple(range(ndim))
+
+
 def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
     """The shape with the reduced axes left in place, with size 1."""
     return tuple(1 if i in axes else size for i, size in enumerate(shape))
@@ -102,7 +108,7 @@ class Reduction(Op, abstract=True):
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
         ndim = x._data.ndim
-        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
+        axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
@@ -156,7 +162,7 @@ class _Accumulation(Reduction, abstract=True):
             return astype(self(x, axis=axis, keepdims=keepdims), wanted)
         x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
         ndim = x._data.ndim
-        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
+        axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
@@ -545,7 +551,7 @@ class Var(Reduction):
     ) -> Tensor:
         x = as_float(x)
         ndim = x._data.ndim
-        axes = tuple(range(ndim)) if axis is None else normalize_axes(self.name, axis, ndim)
+        axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "correction": correction, "keepdims": keepdims})
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
