@@ -193,6 +193,13 @@ def test_no_grad_as_a_context_and_as_a_decorator() -> None:
     assert not double(x).requires_grad  # a decorator lasts
     assert (x * 2).requires_grad
 
+    pause = edu.no_grad()
+    with pause:
+        with pause:
+            assert not (x * 2).requires_grad
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
 
 def test_recording_goes_on_after_an_exception_in_no_grad() -> None:
     x = edu.tensor(3.0, requires_grad=True)

@@ -19,7 +19,7 @@ class Softsign(edu.Elementwise):
     arity = 1
     result = "float"
     c = "({0} / (1 + fabs({0})))"
-    gradients = (lambda g, out, x: g / ops.square(1.0 + ops.abs(x)),)
+    gradients = (lambda g, _, x: g / ops.square(1.0 + ops.abs(x)),)
 
     def forward(self, xp: Any, x: Any) -> Any:
         return x / (1 + xp.abs(x))
@@ -207,6 +207,25 @@ COMPLETE: dict[str, Any] = {
     "infer": infer,
     "gradients": (lambda g, out, x: g,),
 }
+
+
+def test_a_rule_gets_the_result_unless_it_names_it_an_underscore() -> None:
+    seen: list[Any] = []
+
+    def noted(g: Any, out: Any, x: Any) -> Any:
+        seen.append(out)
+        return g
+
+    def not_noted(g: Any, _: Any, x: Any) -> Any:
+        seen.append(_)
+        return g
+
+    for rule in (noted, not_noted):
+        kind = type(
+            "Same", (edu.op.Unary,), {"__doc__": "x.", "ufunc": "positive", "gradients": (rule,)}
+        )
+        assert edu.grad(kind())(2.0).item() == 1.0
+    assert (seen[0].item(), seen[1]) == (2.0, None)
 
 
 @pytest.mark.parametrize(
