@@ -25,16 +25,6 @@ def sentence() -> str:
     return " ".join([str(one(kind)) for kind in kinds]) + ". "
 
 
-text = "".join([sentence() for _ in range(1000)])
-characters = sorted(set(text))
-numbers = np.array([characters.index(c) for c in text])
-
-# Pieces of the text, and the same pieces one character further on.
-starts = generator.integers(0, len(numbers) - LENGTH, size=4800)
-pieces = numbers[starts[:, None] + np.arange(LENGTH)]
-following = numbers[starts[:, None] + np.arange(LENGTH) + 1]
-
-
 class Positions(layers.Layer):
     """Adds to each place a vector that is learned for it: attention itself sees no order."""
 
@@ -45,26 +35,7 @@ class Positions(layers.Layer):
         return inputs + self.table
 
 
-edu.random.seed(0)
-inputs = edu.Input((LENGTH,), dtype="int32")
-x = Positions()(layers.Embedding(len(characters), SIZE)(inputs))
-for _ in range(BLOCKS):
-    y = layers.LayerNormalization()(x)
-    x = x + layers.MultiHeadAttention(HEADS, SIZE // HEADS)(y, y, use_causal_mask=True)
-    y = layers.LayerNormalization()(x)
-    x = x + layers.Dense(SIZE)(layers.Dense(4 * SIZE, "gelu")(y))
-logits = layers.Dense(len(characters))(layers.LayerNormalization()(x))
-
-model = edu.Model(inputs, logits)
-model.compile(
-    optimizer=edu.optimizers.Adam(0.003),
-    loss=edu.losses.SparseCategoricalCrossentropy(from_logits=True),
-    metrics=["accuracy"],
-)
-model.fit(pieces, following, batch_size=32, epochs=2, verbose=2)
-
-
-def write(start: str, count: int) -> str:
+def write(model: edu.Model, characters: list[str], start: str, count: int) -> str:
     """The start and `count` more characters, each drawn as the model expects it."""
     written = [characters.index(c) for c in start]
     scores = edu.jit(lambda x: model(x))
@@ -76,8 +47,40 @@ def write(start: str, count: int) -> str:
     return "".join([characters[i] for i in written])
 
 
-story = write("the ", 200)
-print(story)
-words = story.replace(".", "").split()[:-1]  # the last may have been cut off
-known = {*ARTICLES, *NOUNS, *ADJECTIVES, *VERBS}
-print(f"{sum(word in known for word in words)} of {len(words)} words are words")
+def main() -> None:
+    text = "".join([sentence() for _ in range(1000)])
+    characters = sorted(set(text))
+    numbers = np.array([characters.index(c) for c in text])
+
+    # Pieces of the text, and the same pieces one character further on.
+    starts = generator.integers(0, len(numbers) - LENGTH, size=4800)
+    pieces = numbers[starts[:, None] + np.arange(LENGTH)]
+    following = numbers[starts[:, None] + np.arange(LENGTH) + 1]
+
+    edu.random.seed(0)
+    inputs = edu.Input((LENGTH,), dtype="int32")
+    x = Positions()(layers.Embedding(len(characters), SIZE)(inputs))
+    for _ in range(BLOCKS):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(HEADS, SIZE // HEADS)(y, y, use_causal_mask=True)
+        y = layers.LayerNormalization()(x)
+        x = x + layers.Dense(SIZE)(layers.Dense(4 * SIZE, "gelu")(y))
+    logits = layers.Dense(len(characters))(layers.LayerNormalization()(x))
+
+    model = edu.Model(inputs, logits)
+    model.compile(
+        optimizer=edu.optimizers.Adam(0.003),
+        loss=edu.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(pieces, following, batch_size=32, epochs=2, verbose=2)
+
+    story = write(model, characters, "the ", 200)
+    print(story)
+    words = story.replace(".", "").split()[:-1]  # the last may have been cut off
+    known = {*ARTICLES, *NOUNS, *ADJECTIVES, *VERBS}
+    print(f"{sum(word in known for word in words)} of {len(words)} words are words")
+
+
+if __name__ == "__main__":
+    main()

@@ -32,27 +32,32 @@ def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
     return sequences, sums
 
 
-edu.random.seed(0)
-model = edu.Sequential(
-    [
-        edu.Input((STEPS, 2)),
-        edu.layers.Masking(PADDING),  # a step of nothing but padding does not count
-        edu.layers.LSTM(32),  # (batch, 32): what it holds after the last step that counts
-        edu.layers.Dense(1),
-    ]
-)
-model.summary()
-model.compile(optimizer=edu.optimizers.Adam(0.005, clipnorm=1.0), loss="mean_squared_error")
+def main() -> None:
+    edu.random.seed(0)
+    model = edu.Sequential(
+        [
+            edu.Input((STEPS, 2)),
+            edu.layers.Masking(PADDING),  # a step of nothing but padding does not count
+            edu.layers.LSTM(32),  # (batch, 32): what it holds after the last step that counts
+            edu.layers.Dense(1),
+        ]
+    )
+    model.summary()
+    model.compile(optimizer=edu.optimizers.Adam(0.005, clipnorm=1.0), loss="mean_squared_error")
 
-sequences, sums = draw(2560)
-unseen = draw(500)
-history = model.fit(
-    sequences, sums, batch_size=32, epochs=20, validation_data=unseen, verbose=2
-).history
+    sequences, sums = draw(2560)
+    unseen = draw(500)
+    history = model.fit(
+        sequences, sums, batch_size=32, epochs=20, validation_data=unseen, verbose=2
+    ).history
 
-# Who always says 1, the mean of all sums, is wrong by 1/6 on average (squared).
-print(f"mean squared error {history['val_loss'][-1]:.4f}, of who always says 1: {1 / 6:.4f}")
-for sequence, total in zip(*(part[:3] for part in unseen), strict=True):
-    numbers = sequence[sequence[:, 1] == 1, 0]
-    guess = model.predict(sequence[None], verbose=0)[0, 0]
-    print(f"{numbers[0]:.2f} + {numbers[1]:.2f} = {total[0]:.2f}; the model says {guess:.2f}")
+    # Who always says 1, the mean of all sums, is wrong by 1/6 on average (squared).
+    print(f"mean squared error {history['val_loss'][-1]:.4f}, of who always says 1: {1 / 6:.4f}")
+    for sequence, total in zip(*(part[:3] for part in unseen), strict=True):
+        numbers = sequence[sequence[:, 1] == 1, 0]
+        guess = model.predict(sequence[None], verbose=0)[0, 0]
+        print(f"{numbers[0]:.2f} + {numbers[1]:.2f} = {total[0]:.2f}; the model says {guess:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -44,7 +44,7 @@ class Noisy(edu.Sequential):
     """A model whose training step is its own: inputs are shaken a little each time."""
 
     def train_step(self, data: tuple) -> dict[str, edu.Tensor]:
-        x, y, _ = data
+        x, y = data
         x = x + 0.02 * edu.random.normal(shape=x.shape)
         with edu.GradientTape() as tape:
             loss = self.compute_loss(y=y, y_pred=self(x, training=True))

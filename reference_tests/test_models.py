@@ -87,6 +87,11 @@ def several_outputs(k: Any) -> Any:
     return k.Model(x, {"long": long, "pair": [short, k.layers.Dense(2)(long)]})
 
 
+def outputs_named_out_of_order(k: Any) -> Any:
+    x = k.Input((6,))
+    return k.Model(x, {"value": k.layers.Dense(1)(x), "kind": k.layers.Dense(3)(x)})
+
+
 def called_twice(k: Any) -> Any:
     x = k.Input((4,))
     shared, other = k.layers.Dense(4), k.layers.Dense(4, "tanh")
@@ -140,6 +145,7 @@ BUILDERS = [
     two_inputs_one_shared_layer,
     residual,
     several_outputs,
+    outputs_named_out_of_order,
     called_twice,
     a_dict_of_inputs,
     models_inside_models,
@@ -378,6 +384,26 @@ def test_losses_of_regularizers_and_of_layers_are_those_of_keras() -> None:
         return sum(ours.losses, edu.tensor(0.0))
 
     np.testing.assert_allclose(total(edu.tensor(given)).item(), sum(mine), 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'functional:UserWarning")  # Keras says what it drops
+@pytest.mark.parametrize("named", [False, True])
+def test_one_of_the_inputs_of_a_model_inside_has_a_mask_as_in_keras(named: bool) -> None:
+    def build(k: Any) -> Any:
+        plain, masked = k.Input((5, 3), name="plain"), k.Input((5, 2), name="masked")
+        ends = k.concat(k.layers.LSTM(3)(plain), k.layers.GRU(2)(masked))
+        inner = k.Model({"plain": plain, "masked": masked} if named else [plain, masked], ends)
+        x, words = k.Input((5, 3)), k.Input((5,), dtype="int32")
+        y = k.layers.Embedding(9, 2, mask_zero=True)(words)
+        return k.Model([x, words], inner({"plain": x, "masked": y} if named else [x, y]))
+
+    ours, theirs = build(OURS), build(THEIRS)
+    set_alike(ours, theirs)
+    random = np.random.default_rng(0)
+    words = random.integers(1, 9, (4, 5))
+    words[:, 3:] = 0
+    given = [random.normal(size=(4, 5, 3)).astype(np.float32), words]
+    same(ours(given), theirs(given))
 
 
 def test_masks_reach_the_layers_that_they_reach_in_keras() -> None:

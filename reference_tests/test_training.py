@@ -398,6 +398,28 @@ def test_masks_reach_losses_and_metrics_as_in_keras() -> None:
         close(w, v, "float32")
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["batch given", "batch from data"])
+def test_a_stateful_network_goes_on_from_batch_to_batch_as_in_keras(given: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 5, 3)).astype("float32")
+    y = x.sum((1, 2))[:, None]
+    found = []
+    for lib in (edu, keras):
+        size = 4 if given or lib is keras else None  # Keras wants to be told
+        inner = lib.layers.GRU(4, stateful=True)
+        model = lib.Sequential([lib.Input((5, 3), batch_size=size), inner, lib.layers.Dense(1)])
+        weights = np.random.default_rng(1)
+        model.set_weights([weights.normal(0, 0.5, w.shape) for w in model.get_weights()])
+        model.compile(lib.optimizers.SGD(0.01), "mse")
+        options = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+        losses = model.fit(x, y, **options).history["loss"]
+        before = model.predict(x, batch_size=4, verbose=0)
+        inner.reset_state()
+        found.append((losses, before, model.predict(x, batch_size=4, verbose=0)))
+    for ours, theirs in zip(*found, strict=True):
+        close(ours, theirs, "float32")
+    assert np.abs(found[1][1] - found[1][2]).max() > 1e-3  # the state matters
+
+
 class _Scaled:
     """A train_step of the user's: half the gradient, and a metric of its own."""
 
@@ -414,7 +436,7 @@ class _Scaled:
                 return self.outer(self.inner(inputs))
 
             def train_step(self, data: Any) -> Any:
-                x, y = data[:2]
+                x, y = data
                 tape = tf.GradientTape() if lib is keras else edu.GradientTape()
                 with tape:
                     y_pred = self(x, training=True)

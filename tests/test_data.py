@@ -244,6 +244,21 @@ def test_no_thread_outlives_its_iteration() -> None:
     assert threading.active_count() == before
 
 
+def test_rows_that_differ_in_length_are_refused_by_name() -> None:
+    with pytest.raises(errors.ShapeError, match=r"fit: x: its rows differ in length: .* padding"):
+        data.arrays([[1, 2], [3]], "fit: x")
+
+
+def test_a_program_ends_while_elements_are_made_ahead() -> None:
+    program = """
+import numpy as np, tinygrad_edu as edu
+begun = iter(edu.data.Dataset.from_arrays(np.arange(9)).prefetch())
+next(begun)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)  # 3.13 hung
+    assert done.returncode == 0
+
+
 def test_the_thread_has_the_device_of_who_iterates() -> None:
     with edu.device("xla"):
         moved = Dataset.from_arrays(Y).map(lambda y: edu.tensor(y).device.name).prefetch()

@@ -239,7 +239,7 @@ def test_a_layer_of_that_name_or_number_is_there_or_refused() -> None:
     model = branchy()
     assert model.get_layer("dense_1").units == 1
     assert model.get_layer(index=-1) is model.layers[-1]
-    with pytest.raises(errors.ArgumentError, match=r"no layer 'dens'; there are .*dense, dense_1"):
+    with pytest.raises(errors.ArgumentError, match="no layer 'dens'; did you mean 'dense' or"):
         model.get_layer("dens")
     with pytest.raises(errors.ArgumentError, match="no layer 9"):
         model.get_layer(index=9)
@@ -432,6 +432,13 @@ def test_per_example_gradients_of_a_model() -> None:
 # Looking at it
 
 
+def test_keras_users_find_input_among_the_layers() -> None:
+    assert layers.Input is edu.Input
+    assert layers.InputLayer is edu.models.InputLayer
+    with pytest.raises(AttributeError, match=r"tinygrad_edu.layers' has no attribute 'Inputt'"):
+        layers.Inputt  # noqa: B018
+
+
 def test_the_summary_is_a_table() -> None:
     model = branchy()
     lines = model.summary_text().splitlines()
@@ -457,7 +464,9 @@ def test_the_summary_says_what_is_frozen_nested_or_not_built(
     assert "Non-trainable: 15 (60 B)" in text
     assert "    dense (Dense)" not in text
     assert "  dense (Dense)" in text
-    assert "not built" in edu.Sequential([Dense(3)]).summary_text()
+    waiting = edu.Sequential([Dense(3), Dense(2)]).summary_text()
+    assert "Total params: 0 (0 B), without those of dense, dense_1: not built yet" in waiting
+    assert "not built" not in text
     subclass = Residual()
     assert "blocks/1 (Dense)   ?             not built" in subclass.summary_text()
     subclass.build((None, 4))

@@ -74,6 +74,11 @@ def test_what_is_unknown_is_refused_with_what_there_is(
         module.get(given)
 
 
+def test_a_class_that_needs_arguments_is_to_be_given_as_an_instance() -> None:
+    with pytest.raises(ArgumentError, match=r"metric: MeanIoU .*'num_classes'.*MeanIoU\(...\)"):
+        edu.metrics.get("mean_io_u")
+
+
 def test_a_configuration_stands_for_what_it_was_made_of() -> None:
     made = initializers.get(registry.serialize(initializers.Constant(3.0)))
     assert made((2,)).tolist() == [3.0, 3.0]
@@ -84,6 +89,90 @@ def test_what_is_registered_is_found_by_name() -> None:
     assert initializers.get("shop>twice") is twice
     with pytest.raises(ArgumentError, match="did you mean 'shop>twice'"):
         initializers.get("shop>twise")
+
+
+# Keywords
+
+
+class Handing(edu.layers.Dense):
+    """As users write it: who takes the others is not known here."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+
+
+class Holding(edu.layers.Layer):
+    """Its keywords are its own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+
+class Plain(edu.layers.Dense):
+    """Takes what Dense takes."""
+
+
+class Bell(edu.callbacks.Callback):
+    def __init__(self, loudness: int = 1) -> None:
+        self.loudness = loudness
+
+
+@pytest.mark.parametrize(
+    ("make", "keyword", "message"),
+    [
+        (edu.layers.Dense, "activaton", "Dense: no argument 'activaton'; did you mean 'activation"),
+        (edu.layers.LSTM, "nam", "LSTM: no argument 'nam'; did you mean 'name'"),
+        (edu.layers.Conv2D, "kernelInitialiser", "did you mean 'kernel_initializer'"),
+        (Plain, "activaton", "Plain: no argument 'activaton'; did you mean 'activation'"),
+        (edu.Sequential, "layer", "Sequential: no argument 'layer'; did you mean 'layers'"),
+        (optimizers.SGD, "momentm", "SGD: no argument 'momentm'; did you mean 'momentum'"),
+        (optimizers.Adam, "lr", "Adam: no argument 'lr'; there are .*learning_rate, loss_scale"),
+        (
+            schedules.CosineDecay,
+            "warmup",
+            "CosineDecay: no argument 'warmup'; did you mean 'warmup",
+        ),
+        (edu.losses.Huber, "dleta", "Huber: no argument 'dleta'; did you mean 'delta'"),
+        (edu.metrics.Accuracy, "dtyp", "Accuracy: no argument 'dtyp'; did you mean 'dtype'"),
+        (edu.callbacks.EarlyStopping, "patence", "EarlyStopping: .* did you mean 'patience'"),
+        (edu.train.Checkpointer, "keeps", "Checkpointer: .* did you mean 'keep'"),
+        (Bell, "loudnes", "Bell: no argument 'loudnes'; did you mean 'loudness'"),
+        (initializers.HeNormal, "sed", "HeNormal: no argument 'sed'; did you mean 'seed'"),
+        (initializers.Zeros, "seed", "Zeros: no argument 'seed'$"),
+    ],
+)
+def test_a_misspelled_keyword_is_refused_with_those_close_to_it(
+    make: Any, keyword: str, message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        make(**{keyword: 1})
+    assert isinstance(caught.value, TypeError)  # as Python has it
+
+
+def test_who_takes_any_keyword_is_left_alone() -> None:
+    assert Holding(named="x").options == {"named": "x"}
+    assert Handing(3, activation="relu").get_config()["activation"] == "relu"
+    with pytest.raises(TypeError, match="'activaton'"):
+        Handing(3, activaton="relu")
+
+
+def test_what_has_no_configuration_has_a_name_to_be_shown() -> None:
+    class Several(registry.Configured):
+        def __init__(self, *parts: int) -> None: ...
+
+    assert repr(Several(1, 2)) == "Several(...)"
+    assert repr(Bell(3)) == "Bell(loudness=3)"
+
+
+def test_a_class_without_arguments_takes_none() -> None:
+    with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
+        initializers.Zeros(3)  # type: ignore[call-arg]
+
+
+def test_a_configuration_that_lacks_an_argument_is_refused_by_name() -> None:
+    with pytest.raises(ArgumentError, match=r"Conv2D: is not made of filters: .*'kernel_size'"):
+        edu.layers.Conv2D.from_config({"filters": 3})
 
 
 # Registering
@@ -233,7 +322,7 @@ def test_a_configuration_needs_names() -> None:
         ({"class": "initializers.Zeros", "config": [1]}, "is .1., no dict"),
         (
             {"class": "initializers.Constant", "config": {"valu": 1}},
-            "Constant: is not made of valu",
+            "Constant: no argument 'valu'; did you mean 'value'",
         ),
         ({"tuple": 3}, "'tuple' is 3, which is no list"),
         ({"dict": [[1]]}, "which is no list of its parts"),

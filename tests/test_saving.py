@@ -130,7 +130,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space .*, nothing is changed: '[^']*/w'$"):
         held.save_weights(tmp_path / "w")
     assert (tmp_path / "w").read_bytes() == before
     assert [x.name for x in tmp_path.iterdir()] == ["w"]
@@ -140,6 +140,29 @@ def test_files_have_the_permissions_of_new_files(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"")
     saving.write(tmp_path / "w", b"")
     assert (tmp_path / "w").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_link_goes_on_leading_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(b"old")
+    (tmp_path / "latest").symlink_to("first")
+    saving.write(tmp_path / "latest", b"new")
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "first").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(errors.ArgumentError, match="pipe is a device or a pipe"):
+        saving.write(tmp_path / "pipe", b"")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_file_of_a_whole_model_is_no_file_of_weights(tmp_path: Path) -> None:
+    held = model()
+    held.save(tmp_path / "m")
+    with pytest.raises(errors.ArgumentError, match="m is a whole model: use load_model"):
+        held.load_weights(tmp_path / "m")
 
 
 def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
@@ -389,6 +412,40 @@ def test_without_fit_a_loop_of_ones_own_goes_on(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.ArgumentError, match=message):
         edu.train.Checkpointer("nowhere", **settings)
+
+
+def test_what_a_killed_save_has_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = edu.train.Checkpointer(tmp_path, model=model())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(os, "unlink", lambda _: None)  # who is killed tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save()
+    assert len(list(tmp_path.iterdir())) == 1
+    path = checkpoints.save()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/within"])
+def test_a_file_in_the_place_of_the_folder_is_named_before_training(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "taken").write_text("not ours")
+    made = edu.Sequential([edu.Input((1,)), edu.layers.Dense(1)])
+    made.compile("sgd", "mse")
+    before = made.get_weights()
+    data = np.ones((4, 1))
+    with pytest.raises(errors.ArgumentError, match="taken is a file, where a folder is to be"):
+        made.fit(data, data, verbose=0, callbacks=[edu.train.Checkpointer(tmp_path / folder)])
+    assert_array_equal(made.get_weights()[0], before[0])
+    with pytest.raises(errors.ArgumentError, match="taken is a file, where a folder is to be"):
+        edu.train.Checkpointer(tmp_path / folder, model=made).save()
+    path = str(tmp_path / folder / "{epoch}.zip")
+    with pytest.raises(errors.ArgumentError, match="taken is a file, where a folder is to be"):
+        made.fit(data, data, verbose=0, callbacks=[edu.callbacks.ModelCheckpoint(path)])
+    assert (tmp_path / "taken").read_text() == "not ours"
 
 
 def test_a_checkpointer_without_a_model_says_so(tmp_path: Path) -> None:

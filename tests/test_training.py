@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -265,7 +266,7 @@ class Halved(Model):
         return self.inner(inputs)
 
     def train_step(self, data: Any) -> Any:
-        x, y = data[:2]
+        x, y = data
         with edu.GradientTape() as tape:
             loss = self.compute_loss(x, y, self(x, training=True)) * 0.5
         self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
@@ -275,7 +276,7 @@ class Halved(Model):
         return {"largest": edu.max(self(data[0]))}
 
     def predict_step(self, data: Any) -> Any:
-        return {"twice": self(data[0]) * 2.0}
+        return {"twice": self(data) * 2.0}
 
 
 def test_steps_of_the_users_own() -> None:
@@ -293,6 +294,47 @@ def test_steps_of_the_users_own() -> None:
     )
 
 
+class Noting(Model):
+    """A model that learns nothing, and notes what its steps get."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[Any] = []
+
+    def train_step(self, data: Any) -> Any:
+        self.got.append(data)
+        return {"loss": edu.tensor(0.0)}
+
+    def predict_step(self, data: Any) -> Any:
+        self.got.append(data)
+        return edu.zeros((1, 1))
+
+
+def test_steps_of_the_users_own_get_what_there_is() -> None:
+    model = Noting()
+    model.compile(run_eagerly=True)
+    options = {"batch_size": 20, "verbose": 0}
+    model.fit(X, **options)
+    model.fit(X, Y, **options)
+    model.fit(X, Y, sample_weight=np.ones(20), **options)
+    model.fit([X, X], **options)
+    model.fit({"a": X}, Y, **options)
+    model.fit(((X, Y) for _ in range(1)), verbose=0)
+    model.train_on_batch(X, Y)
+    alone, pair, three, listed, (named, _), from_batches, at_once = model.got
+    assert alone.shape == (20, 4)
+    assert [x.shape for x in pair] == [(20, 4), (20, 1)]
+    assert [x.shape for x in three] == [(20, 4), (20, 1), (20,)]
+    assert isinstance(listed, tuple)
+    assert [x.shape for x in listed[0]] == [(20, 4), (20, 4)]
+    assert named["a"].shape == (20, 4)
+    assert len(from_batches) == len(at_once) == 2
+    model = Noting()
+    model.compile(run_eagerly=True)
+    model.predict(X, batch_size=20, verbose=0)
+    assert model.got[0].shape == (20, 4)
+
+
 class Outer(Model):
     """Losses of a layer's own, and no loss to compile."""
 
@@ -304,6 +346,48 @@ class Outer(Model):
         outputs = self.inner(inputs)
         self.add_loss(edu.mean(outputs * outputs))
         return outputs
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (X, "the loss needs targets"),
+        ((X[:, :2], Y), r"\(20, 2\)|\(1, 2\)"),
+        ((X, np.ones((20, 3))), "fit: validation_data, tried with one sample: loss"),
+        (Dataset.from_arrays((X, np.ones((20, 3)))).batch(5), "fit: validation_data, tried with"),
+    ],
+    ids=["no targets", "other features", "other targets", "batches"],
+)
+def test_validation_data_that_do_not_fit_are_refused_before_anything_is_learned(
+    given: Any, message: str, again: bool
+) -> None:
+    model = line()
+    if again:
+        model.fit(X, Y, verbose=0)
+    before = model.get_weights()
+    with pytest.raises((errors.ArgumentError, errors.ShapeError), match=message):
+        model.fit(X, Y, validation_data=given, verbose=0)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert model.optimizer.iterations.item() == again
+
+
+def test_data_without_an_end_need_a_number_of_steps() -> None:
+    model, data = line(), Dataset.from_arrays((X, Y)).batch(5).repeat()
+    with pytest.raises(errors.ArgumentError, match=r"fit: this Dataset has no end: .*steps_per_ep"):
+        model.fit(data, verbose=0)
+    for method in (model.evaluate, model.predict):
+        with pytest.raises(errors.ArgumentError, match=r"this Dataset has no end: .*steps"):
+            method(data, verbose=0)
+    model.fit(data, steps_per_epoch=4, validation_data=data, validation_steps=4, verbose=0)
+    with pytest.raises(errors.ArgumentError, match=r"validation_data: this Dataset .*_steps"):
+        model.fit(X, Y, validation_data=data, verbose=0)
+
+
+def test_a_dataset_of_rows_is_to_be_batched() -> None:
+    with pytest.raises(errors.ShapeError, match=r"x has 4, y has 1. .* needs \.batch\(size\)"):
+        line().fit(Dataset.from_arrays((X, Y)), verbose=0)
 
 
 def test_losses_that_layers_add_are_enough() -> None:
@@ -598,13 +682,14 @@ def test_compile_comes_first(method: str) -> None:
     assert not model.built
 
 
-def test_a_loss_that_is_not_a_number_ends_training_before_the_step() -> None:
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_before_the_step(bad: float) -> None:
     x = X.copy()
-    x[13, 2] = np.nan
+    x[13, 2] = bad
     model, until = line(), line()
     until.fit(X[:12], Y[:12], batch_size=4, shuffle=False, verbose=0)
     with pytest.raises(
-        errors.NonFiniteError, match=r"loss is nan in epoch 1, step 4 .*x has NaN or infinity"
+        errors.NonFiniteError, match=rf"loss is {bad} in epoch 1, step 4 .*x has NaN or infinity"
     ):
         model.fit(x, Y, batch_size=4, shuffle=False, verbose=0)
     for w, v in zip(model.get_weights(), until.get_weights(), strict=True):

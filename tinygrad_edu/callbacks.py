@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, DtypeError, ExtraMissingError, NonFiniteError
+from . import registry, saving
+from .errors import ArgumentError, DtypeError, ExtraMissingError, NonFiniteError, meant
 
 __all__ = [
     "CSVLogger",
@@ -49,7 +50,7 @@ _EVENTS = [
 ]
 
 
-class Callback:
+class Callback(registry.Configured):
     """A base for callbacks: overwrite what you want to hear of.
 
     `logs` maps names ("loss", metrics, "val_loss" ...) to numbers; in `on_epoch_end` it is a dict
@@ -165,6 +166,12 @@ class CallbackList(Callback):
         """Whether somebody listens to this event of a batch and reads its logs."""
         return any(c.reads_batch_logs and _listens(c, event) for c in self.callbacks)
 
+    def counts(self) -> bool:
+        """Whether somebody besides a progress bar is to hear of each batch that is learned."""
+        events = ("on_train_batch_begin", "on_train_batch_end")
+        others = [c for c in self.callbacks if not isinstance(c, ProgbarLogger)]
+        return any(_listens(c, event) for c in others for event in events)
+
     def find(self, kind: type) -> Any:
         """The first callback of this class; None if there is none."""
         return next((c for c in self.callbacks if isinstance(c, kind)), None)
@@ -234,7 +241,7 @@ class LambdaCallback(Callback):
         known = [*_EVENTS, "on_batch_begin", "on_batch_end"]
         for name, function in functions.items():
             if name not in known:
-                raise ArgumentError(f"LambdaCallback: no event {name!r}{_close(name, known)}")
+                raise ArgumentError(f"LambdaCallback: no event {name!r}{meant(name, known)}")
             if function is not None:
                 setattr(self, name, function)
 
@@ -277,7 +284,7 @@ class _Monitor(Callback):
         if value is None:
             warnings.warn(
                 f"{type(self).__name__}: there is no {self.monitor!r} to watch"
-                f"{_close(self.monitor, list(logs or {}))}",
+                f"{meant(self.monitor, logs or {})}",
                 stacklevel=3,
             )
         return value
@@ -441,7 +448,7 @@ class ModelCheckpoint(_Monitor):
             ) from None
         if self.save_best_only and not self._is_best(logs):
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        saving.make_folder(path.parent)
         if self.save_weights_only:
             self.model.save_weights(path)
         else:
@@ -805,13 +812,3 @@ class _Bar:
 def _rate(model: Any) -> float:
     """The learning rate as it is now."""
     return float(model.optimizer.learning_rate)
-
-
-def _close(name: str, known: Sequence[str]) -> str:
-    """A hint at what was meant, or at what there is."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(map(repr, known))}" if known else ""

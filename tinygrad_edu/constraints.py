@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import ops, registry
+from .errors import undefined
 from .tensors import Tensor, TensorLike, as_tensor
 
 __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
@@ -26,7 +27,7 @@ class Constraint(registry.Configured):
 
     def __call__(self, weight: TensorLike) -> Tensor:
         """The weight as it is to be, of the same shape and dtype."""
-        raise NotImplementedError(f"{type(self).__name__} has no __call__(weight)")
+        raise undefined(self, "__call__(self, weight)")
 
 
 def get(given: Any) -> Any:

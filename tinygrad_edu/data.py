@@ -13,6 +13,7 @@ import csv
 import functools
 import itertools
 import math
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import random, tensors, tree
-from .errors import ArgumentError, DtypeError, Error, ShapeError
+from .errors import ArgumentError, DtypeError, Error, ShapeError, close_to, undefined
 
 Run = tuple[int, ...]
 """Which pass over the data this is: one number, and one more for each `repeat` inside."""
@@ -191,6 +192,11 @@ class Dataset:
         length = self._length()
         return None if length is None or length == math.inf else int(length)
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether a pass is known to have no end."""
+        return self._length() == math.inf
+
     def first(self, absent: Any) -> Any:
         """An element like those to come, `absent` if there is none. Iterating is not disturbed."""
         for step in self._chain():
@@ -238,7 +244,7 @@ class Dataset:
 
     def _length(self) -> float | None:
         """How many elements a pass has: None where that is not known, else maybe infinity."""
-        raise NotImplementedError
+        raise undefined(self, "_length(self)")
 
     def _numbered(self) -> bool:
         """Whether elements can be asked for by number."""
@@ -246,11 +252,11 @@ class Dataset:
 
     def _table(self, run: Run) -> Table:
         """A pass, if they can be."""
-        raise NotImplementedError
+        raise undefined(self, "_table(self, run)")
 
     def _flow(self, run: Run, start: int) -> Iterator[Any]:
         """The elements of a pass from number `start` on, if they come one after another."""
-        raise NotImplementedError
+        raise undefined(self, "_flow(self, run, start)")
 
     def _stream(self, run: Run, start: int) -> Iterator[Any]:
         """The elements of a pass, from number `start` on."""
@@ -622,8 +628,10 @@ class _Prefetched(_Step):
                     return
                 yield element
         finally:
-            ready.close()
-            thread.join()
+            # Where the interpreter is ending, the thread runs no more, and may hold the lock.
+            if not sys.is_finalizing():
+                ready.close()
+                thread.join()
 
 
 _END = object()
@@ -684,7 +692,12 @@ def arrays(data: Any, what: str) -> Any:
     if isinstance(data, dict):
         return {name: arrays(value, f"{what}[{name!r}]") for name, value in data.items()}
     if isinstance(data, list) and _is_numbers(data):
-        return tensors.to_array(data)
+        try:
+            return tensors.to_array(data)
+        except ShapeError:
+            raise ShapeError(
+                f"{what}: its rows differ in length: make them alike, with padding at the end"
+            ) from None
     if isinstance(data, (list, tuple)):
         parts = [arrays(part, f"{what}[{i}]") for i, part in enumerate(data)]
         return parts if isinstance(data, list) else tuple(parts)
@@ -785,11 +798,8 @@ def _read_csv(
     kept = rest if columns is None else list(columns)
     for name in [*targets, *kept]:
         if name not in names:
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ArgumentError(f"from_csv: {path} has no column {name!r}: {hint}It has {names}")
+            hint = close_to(name, names)
+            raise ArgumentError(f"from_csv: {path}, of columns {names}, has no {name!r}{hint}")
 
     def read(wanted: list[str], dtype: str) -> np.ndarray:
         with path.open(newline="", encoding="utf-8-sig") as file:

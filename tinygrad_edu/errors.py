@@ -4,6 +4,10 @@ Each class is also the built-in exception that a Python programmer would expect,
 `except ValueError` goes on working. A message says what was wrong and what would work.
 """
 
+from __future__ import annotations
+
+import collections.abc
+
 import numpy as np
 
 
@@ -21,6 +25,10 @@ class DtypeError(Error, TypeError):
 
 class ArgumentError(Error, ValueError):
     """An argument whose value an operation cannot take: an axis, an index, a name."""
+
+
+class KeywordError(ArgumentError, TypeError):
+    """A keyword argument that a class is not made with."""
 
 
 class LinAlgError(ArgumentError, np.linalg.LinAlgError):
@@ -65,3 +73,46 @@ class DefinitionError(Error, TypeError):
 
 class ExtraMissingError(Error, ImportError):
     """An optional package that is not installed; the message names the extra to install."""
+
+
+def undefined(owner: object, method: str) -> NotImplementedError:
+    """What a base raises where a subclass has to say something.
+
+    >>> undefined(1, "call(self, inputs)")
+    NotImplementedError('int has no call: define call(self, inputs)')
+    """
+    name = method.partition("(")[0]
+    return NotImplementedError(f"{type(owner).__name__} has no {name}: define {method}")
+
+
+def close_to(given: object, known: collections.abc.Iterable[str]) -> str:
+    """A hint at the known names that are close to one that is not; case and underscores do not
+    matter.
+
+    >>> close_to("Rellu", ["relu", "tanh"]), close_to("sin", ["relu", "tanh"])
+    ("; did you mean 'relu'?", '')
+    """
+    from difflib import get_close_matches  # takes long, and only errors need it
+
+    shown = {plain(name): name for name in known}
+    close = [repr(shown[name]) for name in get_close_matches(plain(str(given)), shown, n=3)]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def meant(given: object, known: collections.abc.Iterable[str]) -> str:
+    """`close_to`, or where nothing is close all that there are.
+
+    >>> meant("sin", ["tanh", "relu"])
+    '; there are relu, tanh'
+    """
+    names = sorted(known)
+    return close_to(given, names) or (f"; there are {', '.join(names)}" if names else "")
+
+
+def plain(name: str) -> str:
+    """A name without its case and underscores.
+
+    >>> plain("GlorotUniform") == plain("glorot_uniform")
+    True
+    """
+    return name.replace("_", "").lower()

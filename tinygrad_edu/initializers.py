@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dtypes, ops, random, registry
 from .dtypes import DType, DTypeLike
-from .errors import ArgumentError, DtypeError, ShapeError
+from .errors import ArgumentError, DtypeError, ShapeError, undefined
 from .op import Shape
 from .random import Key
 from .tensors import Operators, Tensor, TensorLike, tensor
@@ -49,7 +49,7 @@ class Initializer(registry.Configured):
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike = "float32") -> Tensor:
         """The first value of a weight of this shape and dtype."""
-        raise NotImplementedError(f"{type(self).__name__} has no __call__(shape, dtype)")
+        raise undefined(self, "__call__(self, shape, dtype)")
 
 
 def get(given: Any) -> Any:
@@ -131,7 +131,7 @@ class _Random(Initializer):
         return ops.astype(drawn, found)
 
     def _draw(self, key: Key | None, shape: Shape, dtype: DType) -> Tensor:
-        raise NotImplementedError
+        raise undefined(self, "_draw(self, key, shape, dtype)")
 
 
 class RandomNormal(_Random):

@@ -8,12 +8,11 @@ the distributions cost is computed in `ops`; knows nothing of models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from . import dtypes, ops, registry, tensors
 from .dtypes import DType, DTypeLike
-from .errors import ArgumentError, ShapeError
+from .errors import ArgumentError, ShapeError, meant, undefined
 from .op import Axis
 from .tensors import Tensor, TensorLike
 
@@ -96,11 +95,9 @@ class Loss(registry.Configured):
         self, name: str | None = None, reduction: str | None = MEAN, dtype: DTypeLike = None
     ) -> None:
         if reduction not in _REDUCTIONS:
-            known = [str(x) for x in _REDUCTIONS[:-1]]
-            close = get_close_matches(str(reduction), known, n=1)
             raise ArgumentError(
-                f"{type(self).__name__}: no reduction {reduction!r}; "
-                + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}")
+                f"{type(self).__name__}: no reduction {reduction!r}"
+                f"{meant(reduction, [x for x in _REDUCTIONS if x])}"
             )
         self.name = name or registry.snake_case(type(self).__name__)
         self.reduction = reduction
@@ -126,7 +123,7 @@ class Loss(registry.Configured):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of each sample; `y_pred` is a float Tensor, `y_true` one of its dtype or of
         integers."""
-        raise NotImplementedError(f"{type(self).__name__} has no call(y_true, y_pred)")
+        raise undefined(self, "call(self, y_true, y_pred)")
 
     def left(
         self, y_true: TensorLike, y_pred: TensorLike, mask: TensorLike | None
@@ -553,7 +550,7 @@ class CosineSimilarity(LossFunctionWrapper):
         name: str = "cosine_similarity",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
+        super().__init__(cosine_similarity, **registry.arguments(locals()))
 
 
 class Huber(LossFunctionWrapper):
@@ -566,7 +563,7 @@ class Huber(LossFunctionWrapper):
         name: str = "huber_loss",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(huber, reduction, name, dtype, delta=delta)
+        super().__init__(huber, **registry.arguments(locals()))
 
 
 class LogCosh(LossFunctionWrapper):
@@ -635,15 +632,7 @@ class BinaryCrossentropy(LossFunctionWrapper):
         name: str = "binary_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(
-            binary_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        super().__init__(binary_crossentropy, **registry.arguments(locals()))
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper):
@@ -661,18 +650,7 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
         name: str = "binary_focal_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(
-            binary_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            apply_class_balancing=apply_class_balancing,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        super().__init__(binary_focal_crossentropy, **registry.arguments(locals()))
 
 
 class CategoricalCrossentropy(LossFunctionWrapper):
@@ -687,15 +665,7 @@ class CategoricalCrossentropy(LossFunctionWrapper):
         name: str = "categorical_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(
-            categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        super().__init__(categorical_crossentropy, **registry.arguments(locals()))
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper):
@@ -712,17 +682,7 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
         name: str = "categorical_focal_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(
-            categorical_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        super().__init__(categorical_focal_crossentropy, **registry.arguments(locals()))
 
 
 class SparseCategoricalCrossentropy(LossFunctionWrapper):
@@ -742,15 +702,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
         name: str = "sparse_categorical_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(
-            sparse_categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-        )
+        super().__init__(sparse_categorical_crossentropy, **registry.arguments(locals()))
         self.ignore_class, self.axis = ignore_class, axis
 
     def left(
@@ -772,7 +724,7 @@ class Dice(LossFunctionWrapper):
         axis: Axis = None,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(dice, reduction, name, dtype, axis=axis)
+        super().__init__(dice, **registry.arguments(locals()))
 
 
 class Tversky(LossFunctionWrapper):
@@ -787,7 +739,7 @@ class Tversky(LossFunctionWrapper):
         axis: Axis = None,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
+        super().__init__(tversky, **registry.arguments(locals()))
 
 
 _NAMES = registry.named(

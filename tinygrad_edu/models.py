@@ -11,9 +11,9 @@ from typing import Any
 
 from . import dtypes, ops, symbolic, tree
 from .dtypes import DTypeLike
-from .errors import ArgumentError, DtypeError, ShapeError, TracingError
+from .errors import ArgumentError, DtypeError, ShapeError, TracingError, meant
 from .layers.base import Layer, set_mask
-from .plans import Plan
+from .plans import Plan, in_order
 from .symbolic import Spec
 from .tensors import Tensor
 from .training import Trainable
@@ -154,8 +154,12 @@ class Model(Trainable, Layer):
                 NotImplementedError,
             )
         values = self._inputs_of(inputs)
-        for x, each in zip(values, tree.leaves(mask), strict=False):
-            set_mask(x, each)
+        masks = mask if isinstance(mask, (list, tuple)) else [mask]
+        if isinstance(mask, dict):
+            masks = [mask.get(key) for key in self._input_keys()]
+        for x, each in zip(values, masks, strict=False):
+            if each is not None:
+                set_mask(x, each)
         return self._plan.run(values)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -167,7 +171,7 @@ class Model(Trainable, Layer):
         assert self._plan is not None
         names, starts = self._plan.input_names, self._plan.starts
         if isinstance(given, dict):
-            wanted = list(self._plan.inputs) if isinstance(self._plan.inputs, dict) else names
+            wanted = self._input_keys()
             missing = [key for key in wanted if key not in given]
             unknown = [key for key in given if key not in wanted]
             if missing or unknown:
@@ -177,21 +181,30 @@ class Model(Trainable, Layer):
         leaves = tree.leaves(given)
         if len(leaves) != len(starts):
             raise self._error(f"takes {len(starts)} inputs, {names}, and got {len(leaves)}")
+        rows = zip(starts, leaves, names, strict=True)
+        return [self._fitted(start, x, name) for start, x, name in rows]
+
+    def _fitted(self, start: InputLayer, x: Any, name: str) -> Tensor:
         try:
-            rows = zip(starts, leaves, names, strict=True)
-            return [start.fitted(x, name) for start, x, name in rows]
+            return start.fitted(x, name)
         except (ShapeError, DtypeError) as error:
             raise self._error(str(error), type(error)) from None
+
+    def _input_keys(self) -> list[str]:
+        """What inputs are called in a dict of them, in their order."""
+        assert self._plan is not None
+        inputs = self._plan.inputs
+        return sorted(inputs) if isinstance(inputs, dict) else self._plan.input_names
 
     @property
     def inputs(self) -> list[Tensor]:
         """The symbolic inputs of a functional model, or a Sequential that knows its input."""
-        return tree.leaves(self.input)
+        return in_order(self.input)
 
     @property
     def outputs(self) -> list[Tensor]:
         """The symbolic outputs; with `inputs` and a layer's `output`, another model is made."""
-        return tree.leaves(self.output)
+        return in_order(self.output)
 
     def _place(self) -> tuple[Any, Any]:
         return super()._place() if self._ends is None else self._ends
@@ -215,6 +228,12 @@ class Model(Trainable, Layer):
     def output_shape(self) -> Any:
         """The shape of the output, or a list of those of several."""
         return _shapes(self.outputs)
+
+    @property
+    def fixed_batch_size(self) -> int | None:
+        """The number of examples that its inputs say a batch has; None if any will do."""
+        sizes = [] if self._ends is None else [x.shape[:1] for x in tree.leaves(self._ends[0])]
+        return next((n for size in sizes for n in symbolic.known(size) if n is not None), None)
 
     # Layers
 
@@ -248,7 +267,7 @@ class Model(Trainable, Layer):
             return self.layers[index]
         names = {part: x for part, x in self._parts() if isinstance(x, Layer)}
         if name not in names:
-            raise self._error(f"get_layer: no layer {name!r}; there are {', '.join(names)}")
+            raise self._error(f"get_layer: no layer {name!r}{meant(name, names)}")
         return names[str(name)]
 
     # Building
@@ -517,7 +536,7 @@ class Sequential(Model):
         """What the last layer gives."""
         x = inputs
         if self._input_given and self._input is not None:
-            x = self._input.fitted(x, self._input.name)
+            x = self._fitted(self._input, x, self._input.name)
         if mask is not None:
             set_mask(x, mask)
         for layer in self._stack:

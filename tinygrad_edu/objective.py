@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import dtypes, losses, metrics, tree
-from .errors import ArgumentError, DtypeError, Error, ShapeError
+from .errors import ArgumentError, DtypeError, Error, ShapeError, meant
 from .layers.base import mask_of
 from .losses import Loss
 from .metrics import Metric
@@ -216,8 +215,7 @@ class Objective:
         if isinstance(given, dict) and "class" not in given:
             for name in given:
                 if name not in names:
-                    close = get_close_matches(str(name), names, n=1)
-                    hint = f"; did you mean {close[0]!r}?" if close else f"; there are {names}"
+                    hint = meant(name, names)
                     raise ArgumentError(f"compile: {argument}: no output {name!r}{hint}")
             missing = [name for name in names if name not in given]
             if missing and argument == "loss":

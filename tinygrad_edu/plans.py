@@ -67,8 +67,8 @@ class Plan:
 
         if isinstance(outputs, (list, tuple)) and len(outputs) == 1:  # as in Keras
             outputs = outputs[0]
-        starts = [_symbol(x, "inputs") for x in tree.leaves(inputs)]
-        ends = [_symbol(x, "outputs") for x in tree.leaves(outputs)]
+        starts = [_symbol(x, "inputs") for x in in_order(inputs)]
+        ends = [_symbol(x, "outputs") for x in in_order(outputs)]
         for what, given in (("inputs", starts), ("outputs", ends)):
             if not given:
                 raise ArgumentError(f"a functional model has {what}, and these are {what} of none")
@@ -113,7 +113,7 @@ class Plan:
         """The names of the layers that give the outputs."""
         makers = {slot.number: call.name for call in self.calls for slot in call.made}
         makers |= dict(enumerate(self.input_names))
-        return [makers[slot.number] for slot in tree.leaves(self.outputs)]
+        return [makers[slot.number] for slot in in_order(self.outputs)]
 
     def run(self, values: Sequence[Tensor]) -> Any:
         """The outputs for these inputs, in their order."""
@@ -183,6 +183,15 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_program": None}
+
+
+def in_order(ends: Any) -> list[Any]:
+    """The leaves of inputs or outputs; of a dict by its names, as Keras has them.
+
+    >>> in_order({"b": 1, "a": 2})
+    [2, 1]
+    """
+    return tree.leaves(dict(sorted(ends.items())) if isinstance(ends, dict) else ends)
 
 
 def _symbol(x: Any, what: str) -> Symbol:

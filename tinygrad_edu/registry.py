@@ -12,14 +12,13 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 
 from . import dtypes
-from .errors import ArgumentError
+from .errors import ArgumentError, KeywordError, close_to, meant, plain
 from .tensors import Operators
 
 __all__ = ["Configured", "deserialize", "lookup", "named", "register", "serialize"]
@@ -48,21 +47,29 @@ _registered: dict[str, Any] = {}
 class Configured:
     """A base for what can be made again from its arguments: it remembers those it was made with.
 
-    So `get_config` need not be written, unless `__init__` takes `*args`.
+    So `get_config` need not be written, unless `__init__` takes `*args`. Raises KeywordError, with
+    those close to it, for a keyword that `__init__` does not know.
 
     >>> class Scale(Configured):
     ...     def __init__(self, factor=2.0, bias=0.0): ...
     >>> Scale(3.0).get_config()
     {'factor': 3.0, 'bias': 0.0}
+    >>> Scale(faktor=3.0)
+    Traceback (most recent call last):
+    tinygrad_edu.errors.KeywordError: Scale: no argument 'faktor'; did you mean 'factor'?
     """
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            _check_keywords(cls, kwargs)
         made = super().__new__(cls)
         # Also a class whose `__setattr__` looks at what it is given is not to see this.
         object.__setattr__(made, "_arguments", (args, kwargs))
         return made
+
+    def __init__(self) -> None: ...
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make another one like this, by name."""
@@ -87,6 +94,7 @@ class Configured:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
         """One made of what `get_config` gave. Raises ArgumentError for other names."""
+        _check_keywords(cls, config)
         try:
             inspect.signature(cls).bind(**config)
         except TypeError as error:
@@ -96,8 +104,48 @@ class Configured:
         return cls(**config)
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        try:
+            config = self.get_config()
+        except ArgumentError:  # it has none by itself
+            return f"{type(self).__name__}(...)"
+        given = ", ".join(f"{name}={value!r}" for name, value in config.items())
         return f"{type(self).__name__}({given})"
+
+
+def _check_keywords(kind: type, given: Iterable[str]) -> None:
+    """Raise KeywordError for keywords that a class is not made with."""
+    known = _keywords(kind)
+    unknown = [] if known is None else [name for name in given if name not in known]
+    if unknown:
+        hint = meant(unknown[0], known or ())
+        raise KeywordError(f"{kind.__name__}: no argument {unknown[0]!r}{hint}")
+
+
+@functools.cache
+def _keywords(kind: type) -> Collection[str] | None:
+    """The keywords that a class is made with; None if only the class knows. The library's own take
+    those of the class above as `**settings`."""
+    names: dict[str, None] = {}
+    for each in kind.__mro__:
+        if "__init__" not in vars(each):
+            continue
+        parameters = list(inspect.signature(vars(each)["__init__"]).parameters.values())[1:]
+        own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        names |= dict.fromkeys(own)
+        others = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+        if not others:
+            break
+        if others != ["settings"] or _place(each)[0].partition(".")[0] != __package__:
+            return None
+    return names
+
+
+def arguments(scope: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    """The arguments of an `__init__` by name, from its `locals()` at the beginning, with what is in
+    `settings`; without these."""
+    named = {**scope, **scope.get("settings", {})}
+    left_out = {"self", "settings", "__class__", *without}
+    return {name: value for name, value in named.items() if name not in left_out}
 
 
 # Registering
@@ -171,13 +219,24 @@ def lookup(kind: str, given: Any, table: Mapping[str, Any], base: type | None = 
     else:
         found = given
     if isinstance(found, type):
-        found = found()
+        found = _made(kind, found)
     if callable(found) or (base is not None and isinstance(found, base)):
         return found
     raise ArgumentError(
         f"{kind}: {given!r} is none; give a name, an instance, "
         f"{'a class or a configuration' if base else 'a class or a function'}"
     )
+
+
+def _made(kind: str, cls: type) -> Any:
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:
+        raise ArgumentError(
+            f"{kind}: {cls.__name__} is not made without arguments ({error}): give an instance, "
+            f"{cls.__name__}(...)"
+        ) from None
+    return cls()
 
 
 def named(*classes: type, **others: Any) -> dict[str, Any]:
@@ -203,27 +262,12 @@ def snake_case(name: str) -> str:
 
 
 def _by_name(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    known = {_plain(key): key for key in table}
-    if _plain(name) in known:
-        return table[known[_plain(name)]]
+    known = {plain(key): key for key in table}
+    if plain(name) in known:
+        return table[known[plain(name)]]
     if name in _registered:
         return _registered[name]
-    raise _unknown(kind, name, {**known, **{_plain(key): key for key in _registered}})
-
-
-def _plain(name: str) -> str:
-    """A name without its case and underscores: "GlorotUniform" is "glorot_uniform"."""
-    return name.replace("_", "").lower()
-
-
-def _unknown(kind: str, name: str, known: Mapping[str, str]) -> ArgumentError:
-    """`known` has the names as people write them, by their plain form."""
-    close = get_close_matches(_plain(name), known, n=3)
-    if close:
-        hint = "did you mean " + " or ".join(repr(known[key]) for key in close) + "?"
-    else:
-        hint = "there are " + ", ".join(sorted(known.values()))
-    return ArgumentError(f"{kind}: no {name!r}; {hint}")
+    raise ArgumentError(f"{kind}: no {name!r}{meant(name, [*table, *_registered])}")
 
 
 # Plain data
@@ -337,11 +381,9 @@ def _find(given: Any) -> Any:
     if module in _MODULES and own in _public(module):
         return getattr(_module(module), own)
     known = [*_registered, *[f"{m}.{n}" for m in _MODULES for n in _public(m)]]
-    close = get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     raise ArgumentError(
-        f"deserialize: no class or function {name!r} here; {hint}A class of your own is found "
-        "after @edu.register"
+        f"deserialize: no class or function {name!r} here{close_to(name, known) or ';'} A class of "
+        "your own is found after @edu.register"
     )
 
 

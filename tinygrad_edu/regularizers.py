@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops, registry
-from .errors import ArgumentError, ShapeError
+from .errors import ArgumentError, ShapeError, undefined
 from .tensors import Tensor, TensorLike, as_tensor
 
 __all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]
@@ -19,7 +19,7 @@ class Regularizer(registry.Configured):
 
     def __call__(self, weight: TensorLike) -> Tensor:
         """What is added to the loss, a scalar."""
-        raise NotImplementedError(f"{type(self).__name__} has no __call__(weight)")
+        raise undefined(self, "__call__(self, weight)")
 
 
 def get(given: Any) -> Any:

@@ -129,6 +129,8 @@ def unpack(data: bytes, path: Any) -> dict[str, np.ndarray]:
     try:
         return dict(library.numpy.load(data))
     except library.SafetensorError as error:
+        if zipfile.is_zipfile(io.BytesIO(data)):
+            raise ArgumentError(f"load: {path} is a whole model: use load_model") from None
         raise ArgumentError(f"load: {path} is damaged, or no file of weights: {error}") from None
 
 
@@ -164,12 +166,24 @@ def _some(names: list[str]) -> str:
 
 
 def write(path: Any, data: bytes) -> None:
-    """Put a file in the place of another, whole or not at all."""
-    place = Path(path)
+    """Put a file in the place of another, whole or not at all; a link goes on leading there.
+
+    Raises ArgumentError where no file can be, OSError, with the path, where it cannot be written.
+    """
+    place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
         raise ArgumentError(f"save: there is no folder {place.parent}: make it first")
     if place.is_dir():
         raise ArgumentError(f"save: {path} is a folder: give the name of a file in it")
+    if place.exists() and not place.is_file():
+        raise ArgumentError(f"save: {path} is a device or a pipe, which no file can replace")
+    try:
+        _replace(place, data)
+    except OSError as error:  # which knows at most the name of the file aside
+        raise OSError(error.errno, f"{error.strerror}, nothing is changed", str(path)) from None
+
+
+def _replace(place: Path, data: bytes) -> None:
     handle, aside = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -181,6 +195,16 @@ def write(path: Any, data: bytes) -> None:
     except BaseException:
         os.unlink(aside)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it, unless it is there. Raises ArgumentError where a file
+    is."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(each for each in (path, *path.parents) if each.exists())
+        raise ArgumentError(f"save: {file} is a file, where a folder is to be") from None
 
 
 def _umask() -> int:

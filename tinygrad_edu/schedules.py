@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import dtypes, ops, registry
-from .errors import ArgumentError
+from .errors import ArgumentError, undefined
 from .tensors import Tensor, TensorLike, as_tensor
 
 __all__ = [
@@ -41,7 +41,7 @@ class LearningRateSchedule(registry.Configured):
 
     def at(self, step: Tensor) -> Tensor:
         """The rate after so many steps, a float; a Tensor of the same dtype."""
-        raise NotImplementedError(f"{type(self).__name__} has no at(step)")
+        raise undefined(self, "at(self, step)")
 
 
 class ExponentialDecay(LearningRateSchedule):

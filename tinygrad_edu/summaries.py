@@ -175,14 +175,18 @@ def _branches(shown: list[Row]) -> bool:
 
 
 def totals(model: Model) -> list[str]:
-    """How many parameters there are, and how much memory they take."""
+    """How many parameters there are, how much memory they take, and which are still to come."""
     trained, others = model._sizes()
     named = {"Total params": [*trained, *others], "Trainable": trained, "Non-trainable": others}
-    return [
+    lines = [
         f"{name}: {sum(v.size for v in found):,} "
         f"({_memory(sum(v.size * v.dtype.itemsize for v in found))})"
         for name, found in named.items()
     ]
+    waiting = [layer.name for layer in model._below() if layer._waits()]
+    if waiting:
+        lines[0] += f", without those of {', '.join(waiting)}: not built yet"
+    return lines
 
 
 def _memory(size: float) -> str:

@@ -406,6 +406,17 @@ def is_evaluating() -> bool:
     return bool(_evaluating.get())
 
 
+@contextmanager
+def trying() -> Iterator[None]:
+    """Have what is computed inside a `with` statement, of real values, only tell shapes too: states
+    that go on from call to call stay as they are."""
+    token = _evaluating.set(-1)  # which is no size
+    try:
+        yield
+    finally:
+        _evaluating.reset(token)
+
+
 def _traced(
     function: Callable[..., Any], structure: tree.Structure, given: Sequence[Any], n: int
 ) -> Any:

@@ -78,7 +78,10 @@ class Checkpointer(Callback):
         return sorted(found, key=_number)
 
     def save(self) -> Path:
-        """Write a checkpoint; the oldest that are too many are removed."""
+        """Write a checkpoint; the oldest that are too many are removed.
+
+        Raises ArgumentError where the folder is a file, OSError where nothing can be written.
+        """
         known = self.paths()
         parts = {f"{kind}.safetensors": saving.pack(own) for kind, own in self._state().items()}
         generator = random.state()
@@ -87,11 +90,12 @@ class Checkpointer(Callback):
             "data": None if self._place() is None else self._place().state_dict(),
             "callbacks": [[type(each).__name__, each.state_dict()] for each in self.beside],
         }
-        self.directory.mkdir(parents=True, exist_ok=True)
+        saving.make_folder(self.directory)
         number = _number(known[-1]) + 1 if known else 1
         path = self.directory / f"checkpoint-{number:08}.zip"
         saving.write_archive(path, "checkpoint", registry.serialize(manifest), parts)
-        for old in [*known, path][: -self.keep]:
+        unfinished = self.directory.glob(".checkpoint-*.zip.*")  # what somebody was killed over
+        for old in [*[*known, path][: -self.keep], *unfinished]:
             old.unlink(missing_ok=True)
         return path
 
@@ -159,6 +163,7 @@ class Checkpointer(Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._since = 0
+        saving.make_folder(self.directory)  # if it cannot be, that is said before an epoch is spent
         self.restore()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

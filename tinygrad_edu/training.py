@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compilation, ops, optimizers, tensors, tree
+from . import backends, compilation, ops, optimizers, symbolic, tensors, tree
 from .callbacks import CallbackList, History, ProgbarLogger, TerminateOnNaN
 from .data import Dataset, Iterated, arrays, common_length
 from .errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
@@ -27,6 +27,12 @@ from .tensors import Tensor
 
 _OFTEN = 1024
 """After so many steps a loss that is not finite is noticed on any device."""
+
+_MANY = 1024
+"""After so many steps it pays to compile several as one program, where a call takes long."""
+
+_TOGETHER, _MOST = 32, 1 << 24
+"""So many then, if their batches are not more bytes than that."""
 
 
 class FitState:
@@ -68,6 +74,7 @@ class _Compiled:
         self.given = given
         self.eager = given["run_eagerly"] or given["jit_compile"] is False
         self.together: int = given["steps_per_execution"]
+        self.steps = 0  # that were taken
         self.loss_mean: Mean | None = None
         self.objective: Objective | None = None
         self.refusing = False  # whether a loss that is not finite is an error
@@ -123,7 +130,8 @@ class Trainable:
         predictions. A model with several outputs takes a list with an entry for each output, or a
         dict by their names; losses are added up, times `loss_weights`. `metrics` ignore sample
         weights, `weighted_metrics` use them. Steps are compiled, unless with `run_eagerly` or
-        `jit_compile=False`; `steps_per_execution` of them go into one program where that pays.
+        `jit_compile=False`; `steps_per_execution` of them go into one program where that pays (and
+        on xla, after many steps on arrays, more than 1 anyway if no callback hears of batches).
         Models of policy "mixed_float16" get a LossScaleOptimizer, unless with
         `auto_scale_loss=False`.
 
@@ -332,7 +340,7 @@ class Trainable:
         step = plain[kind] if own else getattr(self, f"{kind}_step")
 
         def run(*leaves: Tensor) -> Any:
-            return step(structure.unflatten(leaves))
+            return step(pack_x_y_sample_weight(*structure.unflatten(leaves)))
 
         eager = compiled is not None and compiled.eager
         programs[key] = run if eager else compilation.jit(run)
@@ -477,7 +485,7 @@ class Trainable:
         guard = _Guard(self, state)
         reads = told.reads("on_train_batch_end")
         begin, end = told.on_train_batch_begin, told.on_train_batch_end
-        together = self._settings("fit").together
+        together = self._together(feed, told)
         known: Any = None
         run: Any = None
         result: Any = None
@@ -492,7 +500,7 @@ class Trainable:
                         known, run = structure, self._program("train", structure)
                     result = run(*leaves)
                 else:
-                    result = self._several(group)
+                    result = self._several(group, together)
             except _LossError as error:
                 raise guard.refused(error.loss, state.step, group) from None
             state.step += 1 if together == 1 else len(group)
@@ -505,14 +513,25 @@ class Trainable:
                 return {}
             raise ArgumentError("fit: the data gave no batch")
         guard.check()
+        self._settings("fit").steps += state.step
         return self._logs(result)
 
-    def _several(self, group: list[Any]) -> Any:
-        """Several steps, in one program where they are alike and that pays; their results,
-        stacked."""
+    def _together(self, feed: _Feed, told: CallbackList) -> int:
+        """How many steps go into one program: what `compile` was told; or several, on a device
+        where a call takes as long as a small step, if nobody can see the difference."""
+        compiled = self._settings("fit")
+        if compiled.together > 1 or compiled.eager or backends.current() is backends.numpy:
+            return compiled.together
+        seen = told.counts() or _overwrites(self, "train_step")
+        pays = compiled.steps >= _MANY and 0 < feed.batch_bytes <= _MOST // _TOGETHER
+        return _TOGETHER if pays and not seen else 1
+
+    def _several(self, group: list[Any], together: int) -> Any:
+        """Several steps, in one program where they are alike and as many as usual, and that pays;
+        their results, stacked."""
         structure = group[0][1]
         signatures = {(s, *[(x.shape, x.dtype) for x in leaves]) for leaves, s in group}
-        pays = len(group) > 1 and group[0][0][0].device != "numpy"
+        pays = len(group) == together and group[0][0][0].device != "numpy"
         if len(signatures) > 1 or not pays or self._settings("fit").eager:
             results = [self._program("train", s)(*leaves) for leaves, s in group]
             return tree.map(lambda *xs: ops.stack(list(xs)), *results)
@@ -526,7 +545,8 @@ class Trainable:
 
             programs[key] = compilation.jit(run)
         columns = zip(*[leaves for leaves, _ in group], strict=True)
-        return programs[key](*[ops.stack(list(column)) for column in columns])
+        stacked = [np.stack([x.numpy() for x in column]) for column in columns]
+        return programs[key](*map(compilation.lent, stacked))
 
     def _logs(self, result: Any = None) -> dict[str, float]:
         """Logs as numbers: of the metrics, or what a step of the user's has given."""
@@ -678,14 +698,19 @@ class Trainable:
         """Build the model and find its losses and metrics, with the first sample; refuse what does
         not fit, before anything is changed."""
         given = [feed for feed in feeds if feed is not None]
+        eager = self._compiled is not None and self._compiled.eager
         for feed in given:
             feed.dtype = getattr(self, "dtype", "float32")
+            if not eager:
+                feed.make = compilation.lent
         if any(_overwrites(self, name) for name in _STEPS):
             return
         compiled = self._compiled if given[0].targets else None
         known = getattr(self, "built", True) if compiled is None else compiled.objective is not None
         if not known:
             self._try(given[0])
+        if len(given) > 1 and _kinds(given[1].example(1)) != _kinds(given[0].example(1)):
+            self._try(given[1])
         if compiled is None:
             return
         if method in ("fit", "train_on_batch") and not compiled.optimizer.built:
@@ -696,16 +721,20 @@ class Trainable:
 
     def _try(self, feed: _Feed) -> None:
         """One sample through the model, its losses and its metrics."""
-        x, y, sample_weight = feed.example()
-        y_pred = _call(self, x, False)
+        x, y, sample_weight = feed.example(getattr(self, "fixed_batch_size", None) or 1)
+        with symbolic.trying():
+            y_pred = _call(self, x, False)
         if not feed.targets or self._compiled is None:
             return
+        before = self._compiled.objective
         try:
             self.compute_loss(x, y, y_pred, sample_weight, False)
             self.compute_metrics(x, y, y_pred, sample_weight)
-        except Exception:
-            self._compiled.objective = None
-            raise
+        except Exception as error:
+            self._compiled.objective = before
+            if type(error) not in (ArgumentError, DtypeError, ShapeError):
+                raise
+            raise type(error)(f"{feed.method}, tried with one sample: {error}") from None
         self.reset_metrics()
 
 
@@ -725,6 +754,16 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
     return x, y, sample_weight
 
 
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as steps get it: x, (x, y) or (x, y, sample_weight), by what there is. An x that is a
+    list or tuple is in a tuple of its own, (x,)."""
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (tuple, list)) else x
+
+
 class _LossError(NonFiniteError):
     """A loss that is NaN or infinite."""
 
@@ -739,9 +778,9 @@ class Finite(Unary):
     gradients = (lambda g, out, x: g,)
 
     def forward(self, xp: Any, x: Any) -> Any:
-        if xp is np and not np.isfinite(x).all():
+        if xp is np and not math.isfinite(x):
             raise _LossError(float(x))
-        return +x  # an array of its own, whose place a program may use again
+        return x.copy()  # an array of its own, whose place a program may use again
 
 
 _finite = Finite()
@@ -802,6 +841,12 @@ class _Feed:
     dtype = "float32"
     """What floats are cast to: the dtype of the model's weights."""
 
+    make = staticmethod(tensors.borrowed)
+    """What makes Tensors of batches."""
+
+    batch_bytes = 0
+    """How large a batch is; 0 if nobody knows."""
+
     def __init__(
         self,
         method: str,
@@ -836,6 +881,7 @@ class _Feed:
             leaves, self._structure = tree.flatten(self._arrays)
             rows = Dataset.from_arrays(leaves)
             self.data = (rows.shuffle() if shuffle else rows).batch(batch_size or 32)
+            self.batch_bytes = (batch_size or 32) * sum([leaf[:1].nbytes for leaf in leaves])
         else:
             if y is not None or sample_weight is not None or batch_size is not None:
                 raise ArgumentError(
@@ -848,6 +894,11 @@ class _Feed:
                     "batches"
                 )
             self.data = x if isinstance(x, Dataset) else Iterated(x)
+            if self.data.is_endless and steps is None:
+                many = "steps_per_epoch" if method == "fit" else "validation_steps or steps"
+                raise ArgumentError(
+                    f"{method}: this Dataset has no end: say with {many} how many batches to take"
+                )
 
     @property
     def once(self) -> bool:
@@ -859,17 +910,16 @@ class _Feed:
         """How many batches there will be, if that is known."""
         return self.data.length if self._limit is None else self._limit
 
-    def example(self) -> Any:
-        """One sample."""
+    def example(self, count: int) -> Any:
+        """The first samples."""
         if self.is_array:
-            found = tree.map(lambda a: a[:1], self._arrays)
+            found = tree.map(lambda a: a[:count], self._arrays)
         else:
             first = self.data.first(_ABSENT)
             if first is _ABSENT:
                 raise ArgumentError(f"{self.method}: the data gives no batch")
-            found = tree.map(lambda a: a[:1], self._parts(first))
-        leaves, structure = self._tensors(found)
-        return structure.unflatten(leaves)
+            found = tree.map(lambda a: a[:count], self._parts(first))
+        return tree.map(lambda a: tensors.borrowed(a, self._cast(a)), found)
 
     def check(self, objective: Objective) -> None:
         """Raises ArgumentError for targets and class weights that no class has: of arrays now, of
@@ -930,7 +980,12 @@ class _Feed:
             return arrays(x, f"{self.method}: x"), None, None
         parts = {"x": x, "y": y, "sample_weight": sample_weight}
         found = {name: arrays(part, f"{self.method}: {name}") for name, part in parts.items()}
-        _same_length(self.method, found)
+        try:
+            _same_length(self.method, found)
+        except ShapeError as error:
+            if isinstance(self.data, Iterated):
+                raise
+            raise ShapeError(f"{error}. A Dataset of single rows needs .batch(size)") from None
         if self._class_weight is not None:
             found["sample_weight"] = _class_weights(self.method, found["y"], self._class_weight)
         if self._objective is not None and y is not None:
@@ -950,9 +1005,11 @@ class _Feed:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """An array of a batch, for the step that is next: not copied where that is safe."""
+        return self.make(array, self._cast(array))
+
+    def _cast(self, array: np.ndarray) -> str | None:
         own = array.dtype
-        dtype = self.dtype if own.kind == "f" and own != self.dtype else None
-        return tensors.borrowed(array, dtype)
+        return self.dtype if own.kind == "f" and own != self.dtype else None
 
 
 _ABSENT = object()
@@ -967,6 +1024,12 @@ def _is_data(x: Any) -> bool:
     if isinstance(x, (Dataset, str)):
         return False
     return isinstance(x, (np.ndarray, np.generic, bool, int, float)) or hasattr(x, "__array__")
+
+
+def _kinds(sample: Any) -> Any:
+    """What tells whether a sample is like another: structure, shapes and dtypes."""
+    leaves, structure = tree.flatten(sample)
+    return structure, [(x.shape, x.dtype) for x in leaves]
 
 
 def _same_length(method: str, parts: Mapping[str, Any]) -> int:

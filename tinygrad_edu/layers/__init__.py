@@ -1,5 +1,7 @@
 """Layers: what a model is made of."""
 
+from typing import Any
+
 from .activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .attention import AdditiveAttention, Attention, MultiHeadAttention
 from .base import DTypePolicy, InputSpec, Layer, dtype_policy, set_dtype_policy
@@ -166,3 +168,12 @@ __all__ = [
     "dtype_policy",
     "set_dtype_policy",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Input` and `InputLayer` belong to models, which are made of layers; Keras has them here."""
+    if name not in ("Input", "InputLayer"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .. import models
+
+    return getattr(models, name)

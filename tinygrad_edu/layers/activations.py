@@ -214,9 +214,7 @@ class PReLU(Layer):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self._alpha = arguments.weight(
-            "PReLU", "alpha", alpha_initializer, alpha_regularizer, alpha_constraint
-        )
+        self._alpha = arguments.weight("PReLU", "alpha", locals())
         self.shared_axes = (
             [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or ())
         )

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import constraints, initializers, regularizers
-from ..errors import ArgumentError, Error, ShapeError
+from ..errors import ArgumentError, Error, ShapeError, close_to
 from ..op import Shape, whole
 from ..ops.windows import DataFormat
 
@@ -36,10 +35,9 @@ def one_of(layer: str, argument: str, given: Any, known: Sequence[str]) -> str:
     word = given.lower() if isinstance(given, str) else given
     if word in known:
         return str(word)
-    close = get_close_matches(str(word), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ArgumentError(
-        f"{layer}: {argument} is {' or '.join(map(repr, known))}, not {given!r}{hint}"
+        f"{layer}: {argument} is {' or '.join(map(repr, known))}, not {given!r}"
+        f"{close_to(word, known)}"
     )
 
 
@@ -58,15 +56,14 @@ def fraction(layer: str, argument: str, given: Any) -> float:
     return float(given)
 
 
-def weight(
-    layer: str, name: str, initializer: Any, regularizer: Any = None, constraint: Any = None
-) -> dict[str, Any]:
-    """How a weight starts, and what keeps it small or in bounds, as `add_weight` takes it. Raises
-    ArgumentError for unknown names."""
+def weight(layer: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How a weight starts, and what keeps it small or in bounds, as `add_weight` takes it: of the
+    arguments of a layer (`locals()` of its `__init__`), by name. Raises ArgumentError for unknown
+    names."""
+    modules = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
     return {
-        "initializer": found(layer, f"{name}_initializer", initializers.get, initializer),
-        "regularizer": found(layer, f"{name}_regularizer", regularizers.get, regularizer),
-        "constraint": found(layer, f"{name}_constraint", constraints.get, constraint),
+        what: found(layer, f"{name}_{what}", module.get, given.get(f"{name}_{what}"))
+        for what, module in modules.items()
     }
 
 

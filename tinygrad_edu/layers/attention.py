@@ -89,12 +89,8 @@ class MultiHeadAttention(Layer):
         if output_shape is not None:
             sizes = [output_shape] if isinstance(output_shape, int) else output_shape
             self._output_shape = tuple([whole(name, "output_shape", n, 1) for n in sizes])
-        self._kernel = arguments.weight(
-            name, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
-        )
-        self._bias = arguments.weight(
-            name, "bias", bias_initializer, bias_regularizer, bias_constraint
-        )
+        self._kernel = arguments.weight(name, "kernel", locals())
+        self._bias = arguments.weight(name, "bias", locals())
         self.use_gate = use_gate
         rate = arguments.fraction(name, "dropout", dropout)
         self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy)

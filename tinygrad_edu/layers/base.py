@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import dtypes, ops, registry, symbolic, tensors, traces, tree
 from ..dtypes import DType, DTypeLike
-from ..errors import ArgumentError, DtypeError, ShapeError, TracingError
+from ..errors import ArgumentError, DtypeError, ShapeError, TracingError, undefined
 from ..registry import snake_case
 from ..tensors import Operators, Tensor
 from ..variable import Variable
@@ -327,9 +327,7 @@ class Layer(registry.Configured):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes."""
-        raise NotImplementedError(
-            f"{type(self).__name__} computes nothing: define call(self, inputs)"
-        )
+        raise undefined(self, "call(self, inputs)")
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The mask of what the layer returns, where it supports masking: that of its inputs."""
@@ -862,7 +860,7 @@ class Layer(registry.Configured):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
         """One made of what `get_config` gave, with layers of its own."""
-        return cls(**tree.map(_fresh, dict(config)))
+        return super().from_config(tree.map(_fresh, dict(config)))
 
     def __repr__(self) -> str:
         state = "" if self.built else ", not built"

@@ -4,13 +4,13 @@ upsampling, which go with them. Names, arguments and formulas are Keras's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import ops
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, undefined
 from ..op import whole
 from ..tensors import Tensor
 from ..variable import Variable
@@ -44,37 +44,25 @@ class _Convolution(Layer):
     axes: ClassVar[int]
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
-    def __init__(
-        self,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int],
-        padding: str,
-        data_format: str | None,
-        dilation_rate: int | Sequence[int],
-        activation: Any,
-        bias: dict[str, Any] | None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        name = type(self).__name__
-        self.kernel_size = arguments.sizes(name, "kernel_size", kernel_size, self.axes)
-        self.strides = arguments.sizes(name, "strides", strides, self.axes)
-        self.padding = arguments.one_of(name, "padding", padding, self.paddings)
-        self.data_format = arguments.data_format(name, data_format)
-        self.dilation_rate = arguments.sizes(name, "dilation_rate", dilation_rate, self.axes)
+    def __init__(self, given: Mapping[str, Any], /, **settings: Any) -> None:
+        """`given` are the arguments of the layer, by name."""
+        super().__init__(activity_regularizer=given["activity_regularizer"], **settings)
+        name, axes = type(self).__name__, self.axes
+        self.kernel_size = arguments.sizes(name, "kernel_size", given["kernel_size"], axes)
+        self.strides = arguments.sizes(name, "strides", given["strides"], axes)
+        self.padding = arguments.one_of(name, "padding", given["padding"], self.paddings)
+        self.data_format = arguments.data_format(name, given["data_format"])
+        self.dilation_rate = arguments.sizes(name, "dilation_rate", given["dilation_rate"], axes)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
                 f"{name}: strides {self.strides} and dilation_rate {self.dilation_rate} are not "
                 "both above 1"
             )
-        self.activation = arguments.found(name, "activation", activations.get, activation)
-        self._bias = bias
+        self.activation = arguments.found(name, "activation", activations.get, given["activation"])
+        self.use_bias = bool(given["use_bias"])
+        self._bias = arguments.weight(name, "bias", given)
         self.bias: Variable | None = None
         self.input_spec = InputSpec(ndim=self.axes + 2)
-
-    @property
-    def use_bias(self) -> bool:
-        return self._bias is not None
 
     def _channels(self, input_shape: Shape) -> int:
         return arguments.known_size(type(self).__name__, input_shape, self._channel_axis)
@@ -85,7 +73,7 @@ class _Convolution(Layer):
 
     def _built(self, channels: int, outputs: int) -> None:
         """The bias, and what inputs are to have from now on."""
-        if self._bias is not None:
+        if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(outputs,), **self._bias)
         self.input_spec = InputSpec(ndim=self.axes + 2, axes={self._channel_axis: channels})
 
@@ -101,7 +89,7 @@ class _Convolution(Layer):
 
     def convolve(self, inputs: Tensor) -> Tensor:
         """The result, before the bias."""
-        raise NotImplementedError
+        raise undefined(self, "convolve(self, inputs)")
 
 
 def _across(x: Any, axes: int) -> Tensor:
@@ -132,19 +120,13 @@ class _Conv(_Convolution):
         bias_constraint: Any = None,
         **settings: Any,
     ) -> None:
+        super().__init__(locals(), **settings)
         name = type(self).__name__
-        bias = arguments.weight(name, "bias", bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation,
-            bias if use_bias else None, activity_regularizer=activity_regularizer, **settings,
-        )  # fmt: skip
         self.filters = whole(name, "filters", filters, 1)
         self.groups = whole(name, "groups", groups, 1)
         if self.filters % self.groups:
             raise ArgumentError(f"{name}: {groups} groups do not divide {filters} filters")
-        self._kernel = arguments.weight(
-            name, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
-        )
+        self._kernel = arguments.weight(name, "kernel", locals())
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)
@@ -215,21 +197,15 @@ class _Transpose(_Convolution):
         bias_constraint: Any = None,
         **settings: Any,
     ) -> None:
+        super().__init__(locals(), **settings)
         name = type(self).__name__
-        bias = arguments.weight(name, "bias", bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation,
-            bias if use_bias else None, activity_regularizer=activity_regularizer, **settings,
-        )  # fmt: skip
         self.filters = whole(name, "filters", filters, 1)
         self.output_padding = (
             None
             if output_padding is None
             else arguments.sizes(name, "output_padding", output_padding, self.axes, 0)
         )
-        self._kernel = arguments.weight(
-            name, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
-        )
+        self._kernel = arguments.weight(name, "kernel", locals())
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)
@@ -289,16 +265,10 @@ class _Depthwise(_Convolution):
         bias_constraint: Any = None,
         **settings: Any,
     ) -> None:
+        super().__init__(locals(), **settings)
         name = type(self).__name__
-        bias = arguments.weight(name, "bias", bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation,
-            bias if use_bias else None, activity_regularizer=activity_regularizer, **settings,
-        )  # fmt: skip
         self.depth_multiplier = whole(name, "depth_multiplier", depth_multiplier, 1)
-        self._kernel = arguments.weight(
-            name, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint
-        )
+        self._kernel = arguments.weight(name, "depthwise", locals())
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)
@@ -358,20 +328,12 @@ class _Separable(_Convolution):
         bias_constraint: Any = None,
         **settings: Any,
     ) -> None:
+        super().__init__(locals(), **settings)
         name = type(self).__name__
-        bias = arguments.weight(name, "bias", bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation,
-            bias if use_bias else None, activity_regularizer=activity_regularizer, **settings,
-        )  # fmt: skip
         self.filters = whole(name, "filters", filters, 1)
         self.depth_multiplier = whole(name, "depth_multiplier", depth_multiplier, 1)
-        self._depthwise = arguments.weight(
-            name, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint
-        )
-        self._pointwise = arguments.weight(
-            name, "pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint
-        )
+        self._depthwise = arguments.weight(name, "depthwise", locals())
+        self._pointwise = arguments.weight(name, "pointwise", locals())
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)

@@ -61,12 +61,8 @@ class Dense(Layer):
         self.units = whole("Dense", "units", units, 1)
         self.activation = arguments.found("Dense", "activation", activations.get, activation)
         self.use_bias = use_bias
-        self._kernel = arguments.weight(
-            "Dense", "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
-        )
-        self._bias = arguments.weight(
-            "Dense", "bias", bias_initializer, bias_regularizer, bias_constraint
-        )
+        self._kernel = arguments.weight("Dense", "kernel", locals())
+        self._bias = arguments.weight("Dense", "bias", locals())
         self.bias: Variable | None = None
         self.input_spec = InputSpec(min_ndim=2)
 
@@ -104,13 +100,7 @@ class Embedding(Layer):
         super().__init__(**settings)
         self.input_dim = whole("Embedding", "input_dim", input_dim, 1)
         self.output_dim = whole("Embedding", "output_dim", output_dim, 1)
-        self._table = arguments.weight(
-            "Embedding",
-            "embeddings",
-            embeddings_initializer,
-            embeddings_regularizer,
-            embeddings_constraint,
-        )
+        self._table = arguments.weight("Embedding", "embeddings", locals())
         self.mask_zero = self.supports_masking = mask_zero
 
     def build(self, input_shape: Shape) -> None:

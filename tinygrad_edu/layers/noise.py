@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops, random
-from ..errors import ShapeError
+from ..errors import ShapeError, undefined
 from ..tensors import Tensor
 from ..variable import Variable
 from . import arguments
@@ -46,7 +46,7 @@ class _Noise(Layer):
 
     def noisy(self, inputs: Tensor) -> Tensor:
         """What training sees."""
-        raise NotImplementedError
+        raise undefined(self, "noisy(self, inputs)")
 
     def key(self) -> Any:
         """What to draw with: None stands for the default generator."""

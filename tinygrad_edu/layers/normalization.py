@@ -4,6 +4,7 @@ and formulas are Keras's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import dtypes, ops
@@ -28,18 +29,14 @@ class _Scaled(Layer):
 
     supports_masking = True
 
-    def __init__(
-        self,
-        axis: Axis,
-        epsilon: float,
-        gamma: dict[str, Any] | None,
-        beta: dict[str, Any] | None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, given: Mapping[str, Any], /, **settings: Any) -> None:
+        """`given` are the arguments of the layer, by name."""
         super().__init__(**settings)
-        self.axis = axis
-        self.epsilon = arguments.not_negative(type(self).__name__, "epsilon", epsilon)
-        self._gamma, self._beta = gamma, beta
+        name = type(self).__name__
+        self.axis: Axis = given["axis"]
+        self.epsilon = arguments.not_negative(name, "epsilon", given["epsilon"])
+        self._gamma = arguments.weight(name, "gamma", given) if given["scale"] else None
+        self._beta = arguments.weight(name, "beta", given) if given["center"] else None
         self.gamma: Variable | None = None
         self.beta: Variable | None = None
 
@@ -99,17 +96,11 @@ class BatchNormalization(_Scaled):
         gamma_constraint: Any = None,
         **settings: Any,
     ) -> None:
+        super().__init__(locals(), **settings)
         name = type(self).__name__
-        gamma = arguments.weight(
-            name, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint
-        )
-        beta = arguments.weight(name, "beta", beta_initializer, beta_regularizer, beta_constraint)
-        super().__init__(
-            axis, epsilon, gamma if scale else None, beta if center else None, **settings
-        )
-        self.momentum = arguments.not_negative("BatchNormalization", "momentum", momentum)
-        self._mean = arguments.weight(name, "moving_mean", moving_mean_initializer)
-        self._variance = arguments.weight(name, "moving_variance", moving_variance_initializer)
+        self.momentum = arguments.not_negative(name, "momentum", momentum)
+        self._mean = arguments.weight(name, "moving_mean", locals())
+        self._variance = arguments.weight(name, "moving_variance", locals())
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -124,29 +115,32 @@ class BatchNormalization(_Scaled):
     def call(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        training = training and self.trainable
+        if training and mask is None:
+            found, mean, variance = ops.batch_norm(
+                inputs, self.axis, self.beta, self.gamma, self.epsilon
+            )
+            self._follow(mean, variance)
+            return found
         half = dtypes.is_half(inputs.dtype)  # too narrow for statistics
         x = ops.astype(inputs, "float32") if half else inputs
-        if training and self.trainable:
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        if training:
             mean, variance = self._moments(x, mask)
             self._follow(mean, variance)
-        else:
-            mean, variance = self.moving_mean.value, self.moving_variance.value
         found = ops.batch_normalization(
             x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon
         )
         return ops.astype(found, inputs.dtype) if half else found
 
-    def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each feature, of what a mask shows. `ops.batch_norm` finds them too,
-        and a compiled step of it takes half as long again: it goes over x by itself."""
+    def _moments(self, x: Tensor, mask: Any) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each feature, of what a mask shows."""
         features = normalize_axes("BatchNormalization", self.axis, x.ndim)
         others = tuple([a for a in range(x.ndim) if a not in features])
-        shown = None if mask is None else _shown(x, mask)
+        shown = _shown(x, mask)
+        count = ops.sum(shown, axis=others, keepdims=True)
 
         def average(y: Tensor) -> Tensor:
-            if shown is None:
-                return ops.mean(y, axis=others, keepdims=True)
-            count = ops.sum(shown, axis=others, keepdims=True)
             # Keras's 1e-7: where nothing is shown, the mean is 0.
             return ops.sum(y * shown, axis=others, keepdims=True) / (count + 1e-7)
 
@@ -194,14 +188,7 @@ class LayerNormalization(_Scaled):
         gamma_constraint: Any = None,
         **settings: Any,
     ) -> None:
-        name = type(self).__name__
-        gamma = arguments.weight(
-            name, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint
-        )
-        beta = arguments.weight(name, "beta", beta_initializer, beta_regularizer, beta_constraint)
-        super().__init__(
-            axis, epsilon, gamma if scale else None, beta if center else None, **settings
-        )
+        super().__init__(locals(), **settings)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.layer_norm(inputs, self.gamma, self.beta, self.axis, self.epsilon)
@@ -232,14 +219,7 @@ class GroupNormalization(_Scaled):
         gamma_constraint: Any = None,
         **settings: Any,
     ) -> None:
-        name = type(self).__name__
-        gamma = arguments.weight(
-            name, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint
-        )
-        beta = arguments.weight(name, "beta", beta_initializer, beta_regularizer, beta_constraint)
-        super().__init__(
-            axis, epsilon, gamma if scale else None, beta if center else None, **settings
-        )
+        super().__init__(locals(), **settings)
         self.groups = groups if groups == -1 else whole("GroupNormalization", "groups", groups, 1)
 
     def build(self, input_shape: Shape) -> None:

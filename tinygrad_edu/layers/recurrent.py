@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .. import ops, symbolic, tree
-from ..errors import ArgumentError, ShapeError
+from .. import ops, registry, symbolic, tree
+from ..errors import ArgumentError, ShapeError, undefined
 from ..op import whole
 from ..tensors import Operators, Tensor, as_tensor
 from ..variable import Variable
@@ -79,15 +79,9 @@ class _Cell(Layer):
         self.units = whole(name, "units", units, 1)
         self.activation = arguments.found(name, "activation", activations.get, activation)
         self.use_bias = use_bias
-        self._kernel = arguments.weight(
-            name, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint
-        )
-        self._recurrent = arguments.weight(
-            name, "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
-        )
-        self._bias = arguments.weight(
-            name, "bias", bias_initializer, bias_regularizer, bias_constraint
-        )
+        self._kernel = arguments.weight(name, "kernel", locals())
+        self._recurrent = arguments.weight(name, "recurrent", locals())
+        self._bias = arguments.weight(name, "bias", locals())
         self.bias: Variable | None = None
         self.dropout = arguments.fraction(name, "dropout", dropout)
         self.recurrent_dropout = arguments.fraction(name, "recurrent_dropout", recurrent_dropout)
@@ -131,7 +125,7 @@ class _Cell(Layer):
 
     def step_with(self, recurrent: Tensor, kept: Tensor | None) -> Step:
         """The second of `parts`, with this recurrent kernel; `kept` has the state's dropout."""
-        raise NotImplementedError
+        raise undefined(self, "step_with(self, recurrent, kept)")
 
     def _added(self) -> Tensor | None:
         """What is added to the product with the inputs."""
@@ -209,7 +203,7 @@ class LSTMCell(_Cell):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        given = _given(locals(), "recurrent_activation", "unit_forget_bias")
+        given = registry.arguments(locals(), "recurrent_activation", "unit_forget_bias")
         super().__init__(**given)
         self.recurrent_activation = _gate(self, recurrent_activation)
         if unit_forget_bias:
@@ -270,7 +264,7 @@ class GRUCell(_Cell):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        given = _given(locals(), "recurrent_activation", "reset_after")
+        given = registry.arguments(locals(), "recurrent_activation", "reset_after")
         super().__init__(**given)
         self.recurrent_activation = _gate(self, recurrent_activation)
         self.reset_after = reset_after
@@ -318,16 +312,6 @@ def _gate(cell: _Cell, activation: Any) -> Callable[[Any], Any]:
         name, "recurrent_activation", activations.get, activation
     )
     return found
-
-
-def _given(arguments: dict[str, Any], *without: str) -> dict[str, Any]:
-    """The arguments of an `__init__`, from its `locals()`, by name; without these."""
-    named = {**arguments, **arguments["settings"]}
-    return {
-        name: value
-        for name, value in named.items()
-        if name not in ("self", "settings", "__class__", *without)
-    }
 
 
 class StackedRNNCells(Layer):
@@ -656,7 +640,7 @@ class SimpleRNN(RNN):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(**_around(SimpleRNNCell, _given(locals())))
+        super().__init__(**_around(SimpleRNNCell, registry.arguments(locals())))
 
 
 class LSTM(RNN):
@@ -698,7 +682,7 @@ class LSTM(RNN):
         unroll: bool = False,
         **settings: Any,
     ) -> None:
-        super().__init__(**_around(LSTMCell, _given(locals())))
+        super().__init__(**_around(LSTMCell, registry.arguments(locals())))
 
 
 class GRU(RNN):
@@ -739,7 +723,7 @@ class GRU(RNN):
         reset_after: bool = True,
         **settings: Any,
     ) -> None:
-        super().__init__(**_around(GRUCell, _given(locals())))
+        super().__init__(**_around(GRUCell, registry.arguments(locals())))
 
 
 # Wrappers
