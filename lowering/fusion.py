@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tinygrad_edu import ops
 from tinygrad_edu.graph import Equation, Graph, Value
 
-VIEWS = frozenset({"reshape", "permute_dims", "broadcast_to", "identity", "stop_gradient"})
+from .stacks import parted
+
+VIEWS = frozenset(
+    {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.identity, ops.stop_gradient, parted}
+)
 """Operations whose result may be a view of their operand's memory."""
 
-REDUCTIONS = frozenset({"sum", "mean", "prod", "max", "min"})
+REDUCTIONS = frozenset({ops.sum, ops.mean, ops.prod, ops.max, ops.min})
 """Those that may end a loop: of the parts of an array, they can be taken part by part."""
 
 
@@ -22,9 +27,9 @@ def aliases(equations: Iterable[Equation]) -> dict[Value, Value]:
     """For each value that may be a view, the value whose memory it shows."""
     found: dict[Value, Value] = {}
     for made in equations:
-        if made.op.name in VIEWS and made.values:
+        if made.op in VIEWS and made.values:
             origin = made.values[0]
-            found[made.outputs[0]] = found.get(origin, origin)
+            found.update(dict.fromkeys(made.outputs, found.get(origin, origin)))
     return found
 
 
@@ -89,7 +94,7 @@ def _that_can_fail(graph: Graph, can_write: Callable[[Equation], bool]) -> set[E
     needed: set[Value] = set()
     found: set[Equation] = set()
     for made in reversed(graph.equations):
-        fails = not can_write(made) and made.op.name not in VIEWS
+        fails = not can_write(made) and made.op not in VIEWS
         if fails or not needed.isdisjoint(made.outputs):
             found.add(made)
             needed.update(made.values)
@@ -116,7 +121,7 @@ def _by_work(
     rank: dict[Value, int] = {}
     found: list[tuple[int, int, Equation]] = []
     for i, made in enumerate(equations):
-        cheap = made.op.elementwise or made.op.name in VIEWS
+        cheap = made.op.elementwise or made.op in VIEWS
         depends = [rank.get(x, -1) for x in made.values]
         depends += [rank.get(y, -1) for other in before.get(made, ()) for y in other.outputs]
         own = max(depends, default=-1) if cheap else i
@@ -208,14 +213,14 @@ def by_rows(made: Equation, rows: int) -> bool:
         return False
     if made.op.by_rows(made.params):
         return True
-    if made.op.name == "broadcast_to":
+    if made.op is ops.broadcast_to:
         return made.values[0].ndim == out.ndim
-    return made.op.name == "reshape"
+    return made.op is ops.reshape
 
 
 def is_part(made: Equation, rows: int) -> bool:
     """Whether an equation is a reduction over the first axis, of so many rows."""
-    if made.op.name not in REDUCTIONS or not made.values:
+    if made.op not in REDUCTIONS or not made.values:
         return False
     x = made.values[0]
     return is_sliced(x, rows) and 0 in made.params["axis"]
@@ -308,7 +313,7 @@ class _Open:
         rows, width = self.unit.rows, _width(made)
         if not by_rows(made, rows) and not is_part(made, rows):
             return False
-        if made.op.name in VIEWS and made.values[0] not in self._own:
+        if made.op in VIEWS and made.values[0] not in self._own:
             return False  # a view of all of it costs nothing
         for x in made.values:
             origin = self._origins.get(x, x)
@@ -446,9 +451,7 @@ def share_results(
     position = {made: i for i, made in enumerate(order)}
     makers = {y: made for made in order for y in made.outputs}
     readers = uses(order, origins)
-    failing = [
-        i for i, made in enumerate(order) if made.op.name not in VIEWS and not can_write(made)
-    ]
+    failing = [i for i, made in enumerate(order) if made.op not in VIEWS and not can_write(made)]
     found: dict[Value, Value] = {}
     for last in reversed(order):
         (result, *others) = last.outputs

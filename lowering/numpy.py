@@ -13,6 +13,7 @@ import inspect
 import itertools
 import keyword
 import math
+import operator
 import os
 import re
 import threading
@@ -28,7 +29,8 @@ from tinygrad_edu.errors import ConfigError, Error
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
 from tinygrad_edu.op import Aval, Elementwise, Op, Shape
 
-from . import fusion, passes, text_of
+from . import fusion, passes, stacks, text_of
+from .products import with_products
 
 _FILE = "<a program for NumPy>"
 
@@ -52,7 +54,8 @@ class Program:
     def __init__(self, graph: Graph, updates: Mapping[int, int]) -> None:
         self.graph = graph
         self.optimized = passes.optimize(graph)
-        self._writer = _Writer(with_inner_products(self.optimized), updates)
+        fewer = stacks.stacked(self.optimized, updates, BLOCK // 4)
+        self._writer = _Writer(with_products(fewer, 2 * BLOCK), updates)
         self.local = _OfThread(self._writer.compiled())
 
     def run(self, *arrays: Any) -> tuple[np.ndarray, ...]:
@@ -83,13 +86,18 @@ class _Writer:
     """Writes the function, line by line."""
 
     def __init__(self, graph: Graph, updates: Mapping[int, int]) -> None:
-        self.graph = graph
-        self.names = {v: _identifier(name) for v, name in graph.names().items()}
+        self.interface = graph  # what the function takes and gives
         self.updates = updates
         self.owners = len(updates)
-        self.bound: dict[str, Any] = {"np": np, "parallel": parallel, "apart": apart}
+        inner = stacks.in_rows(graph, updates)
+        self.rows, self.renewed = inner.rows, inner.renewed
+        self.graph = graph = inner.graph
+        self.names = _identifiers(graph.names())
+        self.bound: dict[str, Any] = {"np": np, "parallel": parallel, "apart": apart, **_BOUNDS}
+        self.bound["Row"] = Row
         self.kernels: dict[str, Op] = {}
-        self.plan = fusion.schedule(graph, updates, can_write)
+        self.numbers: dict[str, str] = {}  # those that are arrays without axes, with their names
+        self.plan = fusion.schedule(graph, inner.updates, can_write)
         self.origins = fusion.aliases(graph.equations)
         self.makers = {y: made for made in graph.equations for y in made.outputs}
         self.given = frozenset([x for x in graph.outputs if isinstance(x, Value)])
@@ -160,36 +168,57 @@ class _Writer:
         return make
 
     def _lines(self) -> Iterator[str]:
+        head, body = list(self._head()), list(self._body())
+        yield from head
+        yield from [f"{name} = {array}" for array, name in self.numbers.items()]
+        if head or self.numbers:
+            yield ""
+        yield from body
+
+    def _head(self) -> Iterator[str]:
+        """The buffers, and views of what is always there."""
         for i, size in enumerate(self.buffers.slots):
             yield f"memory{i} = np.empty({size}, np.uint8)"
         for y, slot in self.buffers.places.items():
             part = f"memory{slot}[:{y.nbytes}].view({_dtype(y.dtype)})"
             yield f"{self.names[y]} = {part}.reshape({y.shape!r})"
-        static = set(self.buffers.places)
-        in_order = set(self.buffers.places)  # of others a reshape is a copy
+        for i, row in enumerate(self.rows):
+            shapes = [x.shape for x in row.parts]
+            yield f"row{i} = Row({shapes!r}, {_dtype(row.old.dtype)})"
+        static = {*self.buffers.places, *self.graph.constants}
+        in_order = set(static)  # of others a reshape is a copy
         alone = {unit.equations[0] for unit in self.units if not unit.is_loop}
         for made in self.plan.equations:
-            if made.op.name not in fusion.VIEWS or made not in alone:
+            if made.op not in fusion.VIEWS or len(made.outputs) > 1 or made not in alone:
                 continue
             (x,), (y,) = made.values, made.outputs
-            if x in (in_order if made.op.name == "reshape" else static):
+            if x in (in_order if made.op is ops.reshape else static):
                 static.add(y)
-                if x in in_order and made.op.name not in ("permute_dims", "broadcast_to"):
+                if x in in_order and made.op not in (ops.permute_dims, ops.broadcast_to):
                     in_order.add(y)
                 view = _view(made, [self.names[x] for x in made.values])
                 yield f"{self.names[made.outputs[0]]} = {view}"
-        self.static = frozenset(static - set(self.buffers.places))
-        if static:
-            yield ""
-        inputs = [self.names[x] for x in self.graph.inputs]
-        owners = [f"own_{self.names[self.graph.inputs[i]]}" for i in self.updates.values()]
+        self.static = frozenset(static.difference(self.buffers.places, self.graph.constants))
+        self.static |= {x for row in self.rows for x in row.parts}
+
+    def _body(self) -> Iterator[str]:
+        inputs = [self.names[x] for x in self.interface.inputs]
+        owners = [f"own_{self.names[self.interface.inputs[i]]}" for i in self.updates.values()]
         yield f"def program({', '.join([*inputs, *owners])}):"
+        for i, row in enumerate(self.rows):
+            parts = [self.names[x] for x in row.parts]
+            owned = " and ".join([f"own_{part}" for part in parts])
+            given = f"({', '.join(parts)})"
+            yield f"    {self.names[row.old]}, {given} = row{i}({given}, {owned})"
         for i, unit in enumerate(self.units):
             lines = self._loop(unit, i) if unit.is_loop else self._equation(unit.equations[0])
             for line in lines:
                 yield f"    {line}"
             if gone := [self.names[x] for x in self._freed(i)]:
                 yield f"    del {', '.join(gone)}"
+        for row in self.rows:
+            if row.new not in self.plan.in_place:
+                yield f"    np.copyto({self.names[row.old]}, {self.names[row.new]})"
         yield f"    return {self._results()}"
 
     def _freed(self, i: int) -> Iterator[Value]:
@@ -208,13 +237,16 @@ class _Writer:
         """Each output as an array of its own."""
         seen: set[Value] = set()
         found = []
-        for i, x in enumerate(self.graph.outputs):
+        for i, x in enumerate(self.interface.outputs):
             if not isinstance(x, Value):
                 found.append(f"np.array({x!r})")
                 continue
+            if x in self.renewed:
+                found.append(self.names[self.renewed[x]])
+                continue
             name = self.names[x]
             if x in self.plan.in_place:  # in the memory of one input, which one output stands for
-                place = self.graph.inputs[self.updates[i]] if i in self.updates else None
+                place = self.interface.inputs[self.updates[i]] if i in self.updates else None
                 apart = place is not self.plan.in_place[x]
             else:
                 apart = x not in self.makers or x in self.origins or x in seen
@@ -267,14 +299,14 @@ class _Writer:
             operands = [
                 f"{self.names[x]}_"
                 if isinstance(x, Value) and unit.slices(each, x)
-                else self._atom(x)
+                else self._atom(each, x)
                 for x in each.inputs
             ]
             if y in whole:
                 axis, keepdims = each.params["axis"], each.params["keepdims"]
                 kept = ", keepdims=True" if keepdims else ""
                 target = f"{self.names[y]}_parts[i // {step}]"
-                function = _REDUCERS[each.op.name]
+                function = _REDUCERS[each.op]
                 yield f"{indent}{target} = np.{function}.reduce({operands[0]}, axis={axis!r}{kept})"
                 continue
             call = _call(each, operands)
@@ -313,7 +345,8 @@ class _Writer:
         self.opened.add(y)
         if y in self.plan.in_place:
             old = self.names[self.plan.in_place[y]]
-            yield f"{name} = {old} if own_{old} else np.empty_like({old})"
+            whole = self.plan.in_place[y] in [row.old for row in self.rows]
+            yield f"{name} = {old}" + ("" if whole else f" if own_{old} else np.empty_like({old})")
         elif y not in self.buffers.places:
             yield f"{name} = np.empty({y.shape!r}, {_dtype(y.dtype)})"
 
@@ -322,8 +355,8 @@ class _Writer:
         y = made.outputs[0]
         yield from self._opened(y)
         name = self.names[y]
-        yield f"np.{_REDUCERS[made.op.name]}.reduce({name}_parts, axis=0, out={name})"
-        if made.op.name == "mean":
+        yield f"np.{_REDUCERS[made.op]}.reduce({name}_parts, axis=0, out={name})"
+        if made.op is ops.mean:
             yield f"np.divide({name}, {made.values[0].size // y.size}, out={name})"
 
     def _scratch(
@@ -344,7 +377,7 @@ class _Writer:
     # One equation
 
     def _equation(self, made: Equation) -> Iterator[str]:
-        operands = [self._atom(x) for x in made.inputs]
+        operands = [self._atom(made, x) for x in made.inputs]
         names = [self.names[y] for y in made.outputs]
         view = _view(made, operands)
         if made.outputs[0] in self.static:  # a view of a buffer, which is there already
@@ -371,8 +404,20 @@ class _Writer:
         origin = self.origins.get(x, x)
         return origin in self.buffers.places or origin in self.plan.in_place.values()
 
-    def _atom(self, x: Atom) -> str:
-        return self.names[x] if isinstance(x, Value) else _number(x)
+    def _atom(self, made: Equation, x: Atom) -> str:
+        """An operand's name; or a number, among floats as an array without axes, which NumPy takes
+        in half the time."""
+        if isinstance(x, Value):
+            return self.names[x]
+        given = {y.dtype for y in made.values}
+        if ufunc_of(made.op) is None or not given or given - _FLOATS or abs(x) > 1e30:
+            return _number(x)
+        return self._array(x, given.pop())
+
+    def _array(self, number: float, dtype: np.dtype[Any]) -> str:
+        """The name of a number as an array without axes."""
+        text = f"np.array({_number(number)}, {_dtype(dtype)})"
+        return self.numbers.setdefault(text, f"n{len(self.numbers)}")
 
     def _kernel(self, made: Equation, operands: Sequence[str], *more: str) -> str:
         """A call of the operation's own kernel."""
@@ -430,49 +475,24 @@ def _empty(wanted: Sequence[tuple[Shape, np.dtype[Any], int]]) -> tuple[np.ndarr
     )
 
 
-# What BLAS does better
+class Row:
+    """State of some Variables, in one array side by side: where that array is, what they are as its
+    parts.
 
+    They move into another one, and get it for their own, where one has been put elsewhere since, or
+    may not be written.
+    """
 
-def with_inner_products(graph: Graph) -> Graph:
-    """The graph with sums of all products (or squares) of small arrays as inner products, which is
-    one pass in BLAS instead of two."""
-    makers = {y: made for made in graph.equations for y in made.outputs}
-    uses = graph.uses()
-    kept = {x for x in graph.outputs if isinstance(x, Value)}
-    replaced: dict[Equation, list[Equation]] = {}
-    for made in graph.equations:
-        if made.op.name not in ("sum", "mean") or not made.values or made.outputs[0].shape:
-            continue
-        x = made.values[0]
-        product = makers.get(x)
-        if product is None or x in kept or len(uses[x]) > 1:
-            continue
-        factors = product.values if product.op.name in ("square", "multiply") else []
-        factors = factors * 2 if product.op.name == "square" else factors
-        alike = len(factors) == 2 and all(f.aval == x.aval for f in factors)
-        if alike and x.size < 2 * BLOCK and x.dtype in (dtypes.float32, dtypes.float64):
-            replaced[product] = []
-            replaced[made] = _inner_product(made, factors)
-    if not replaced:
-        return graph
-    return graph.with_equations(
-        [new for made in graph.equations for new in replaced.get(made, [made])]
-    )
+    def __init__(self, shapes: Sequence[Shape], dtype: np.dtype[Any]) -> None:
+        self._shapes = tuple(shapes)
+        self._whole = np.empty(0, dtype)
+        self._parts: tuple[Any, ...] = (None,) * len(shapes)
 
-
-def _inner_product(made: Equation, factors: Sequence[Value]) -> list[Equation]:
-    (y,) = made.outputs
-    found = []
-    rows = {x: Value((x.size,), x.dtype, f"{x.name}_row") for x in factors}
-    for x, row in rows.items():
-        found.append(Equation(ops.reshape, (x,), {"shape": row.shape}, (row,), made.place))
-    left, right = [rows[x] for x in factors]
-    if made.op.name == "sum":
-        return [*found, Equation(ops.matmul, (left, right), {}, (y,), made.place)]
-    total = Value((), y.dtype, f"{y.name}_sum")
-    found.append(Equation(ops.matmul, (left, right), {}, (total,), made.place))
-    count = float(factors[0].size)
-    return [*found, Equation(ops.divide, (total, count), {}, (y,), made.place)]
+    def __call__(self, given: Sequence[np.ndarray], owned: bool) -> tuple[np.ndarray, Any]:
+        if not owned or not all(map(operator.is_, given, self._parts)):
+            self._whole = stacks.joined.forward(np, *given)
+            self._parts = stacks.parted.forward(np, self._whole, shapes=self._shapes)
+        return self._whole, self._parts
 
 
 def apart(x: Any) -> np.ndarray:
@@ -529,6 +549,11 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="tinygrad_edu")
 
 
+# A process that was forked has a copy of the pool, and none of its threads: it would wait forever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def _is_worth(unit: fusion.Unit) -> bool:
     """Whether a loop over blocks pays: what is between its operations would leave the cache, or
     there is enough to do for several threads."""
@@ -561,10 +586,10 @@ def ufunc_of(op: Op) -> str | None:
     """The ufunc that is all an operation does."""
     if isinstance(op, Elementwise) and op.ufunc and type(op).kernel is Elementwise.kernel:
         return op.ufunc
-    return _UFUNCS.get(op.name)
+    return _UFUNCS.get(op)
 
 
-_UFUNCS = {"logaddexp": "logaddexp"}
+_UFUNCS: dict[Op, str] = {ops.logaddexp: "logaddexp"}
 
 
 def _is_fresh(op: Op) -> bool:
@@ -598,52 +623,67 @@ def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> lis
     given = made.values
     if not given:
         return None
+    if op is stacks.joined:
+        pairs = zip(operands, given, strict=True)
+        flat = [name if x.ndim == 1 else f"{name}.reshape(-1)" for name, x in pairs]
+        return [f"np.concatenate(({', '.join(flat)}), out=@out)"]
     name = ufunc_of(op)
     if name is not None:
         return [f"np.{name}({', '.join(operands)}, out=@out)"]
     halves = dtypes.is_half(out.dtype)
-    if op.name == "power" and dtypes.is_float(out.dtype):
+    if op is ops.power and dtypes.is_float(out.dtype):
         known = [x for x in made.inputs if not isinstance(x, Value)]
         # Roots and small powers are those that the operation's kernel knows.
         if not halves and not (known and known[0] is made.inputs[1]):
             return [f"np.power({', '.join(operands)}, out=@out)"]
-    if op.name == "relu" and not halves:
-        return [f"np.maximum({operands[0]}, 0, out=@out)"]
-    if op.name == "matmul" and not halves:
+    if op is ops.relu and dtypes.is_float(out.dtype) and not halves:
+        # With arrays without axes a third of the time of `maximum`.
+        return [f"{operands[0]}.clip(zero, infinity, out=@out)"]
+    if op is ops.matmul and not halves:
         x, y = given[0], given[-1]
         if len(given) == 2 and x.ndim > 1 and y.ndim > 1 and x.shape[-1] == 1:
             return [f"np.multiply({', '.join(operands)}, out=@out)"]  # a quarter of BLAS's time
+        if in_order and len(given) == 2 and 0 < x.ndim < 3 and 0 < y.ndim < 3:
+            return [f"{operands[0]}.dot({operands[1]}, out=@out)"]  # less before BLAS than matmul
         if in_order and len(given) == 2 and x.ndim > 2 and y.ndim == 2 and out.size:
             # One product of many rows, instead of one for each matrix on the left.
             rows = f"{operands[0]}.reshape((-1, {x.shape[-1]}))"
             return [f"np.matmul({rows}, {operands[1]}, out=@out.reshape((-1, {out.shape[-1]})))"]
         return [f"np.matmul({', '.join(operands)}, out=@out)"]
-    if op.name in ("sum", "mean", "prod", "max", "min") and not halves and given[0].size:
+    if op in _REDUCERS and not halves and given[0].size:
         axis, keepdims = made.params["axis"], made.params["keepdims"]
         kept = ", keepdims=True" if keepdims else ""
-        function = _REDUCERS[op.name]
+        function = _REDUCERS[op]
         lines = [f"np.{function}.reduce({operands[0]}, axis={axis!r}, out=@out{kept})"]
-        if op.name == "mean":
+        if op is ops.mean:
             count = given[0].size // max(out.size, 1)
             lines.append(f"np.divide(@out, {count}, out=@out)")
         return lines
     return None
 
 
-_REDUCERS = {"sum": "add", "mean": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}
+_BOUNDS = {"zero": np.array(0, np.float32), "infinity": np.array(np.inf, np.float32)}
+
+_REDUCERS: dict[Op, str] = {
+    ops.sum: "add",
+    ops.mean: "add",
+    ops.prod: "multiply",
+    ops.max: "maximum",
+    ops.min: "minimum",
+}
 
 
 def _view(made: Equation, operands: Sequence[str]) -> str | None:
     """A view of an operand's memory."""
     x, params = operands[0] if operands else "", made.params
-    if made.op.name == "reshape":
+    if made.op is ops.reshape:
         return f"{x}.reshape({params['shape']!r})"
-    if made.op.name == "permute_dims":
+    if made.op is ops.permute_dims:
         axes = params["axes"]
         return f"{x}.T" if axes == tuple(range(len(axes)))[::-1] else f"{x}.transpose({axes!r})"
-    if made.op.name == "broadcast_to":
+    if made.op is ops.broadcast_to:
         return f"np.broadcast_to({x}, {params['shape']!r})"
-    if made.op.name in ("identity", "stop_gradient"):
+    if made.op in (ops.identity, ops.stop_gradient):
         return x
     return None
 
@@ -661,11 +701,14 @@ def _dtype(dtype: np.dtype[Any]) -> str:
 def _view_of_rows(made: Equation, operands: Sequence[str]) -> str | None:
     """A view of some rows of an operand."""
     rest = f"(-1, *{made.outputs[0].shape[1:]!r})"
-    if made.op.name == "reshape":
+    if made.op is ops.reshape:
         return f"{operands[0]}.reshape({rest})"
-    if made.op.name == "broadcast_to":
+    if made.op is ops.broadcast_to:
         return f"np.broadcast_to({operands[0]}, (j - i, *{made.outputs[0].shape[1:]!r}))"
     return _view(made, operands)
+
+
+_FLOATS = frozenset({dtypes.float32, dtypes.float64})
 
 
 def _number(x: Any) -> str:
@@ -683,11 +726,28 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _identifier(name: str) -> str:
-    found = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-    if not found or found[0].isdigit() or keyword.iskeyword(found) or found in _TAKEN:
-        found = f"_{found}"
+def _identifiers(names: Mapping[Value, str]) -> dict[Value, str]:
+    """A name in the program for each value: no other's, and none that the program has itself."""
+    found: dict[Value, str] = {}
+    taken: set[str] = set()
+    for value, name in names.items():
+        name = _identifier(re.sub("(_parts|_)+$", "", name))  # what a loop makes of values
+        base, number = name, 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        found[value] = name
     return found
 
 
-_TAKEN = frozenset({"np", "ops", "make", "parallel", "program"})
+def _identifier(name: str) -> str:
+    found = re.sub(r"\W", "_", name)
+    taken = keyword.iskeyword(found) or _OWN.fullmatch(found)
+    return found if found.isidentifier() and not taken else f"_{found}"
+
+
+_OWN = re.compile(
+    r"np|ops|Row|make|parallel|apart|program|zero|infinity|i|j|start|stop|min|range|tuple|map"
+    r"|own_.*|(memory|scratch|loop|row|n|p)\d+"
+)

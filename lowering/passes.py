@@ -138,10 +138,10 @@ def common_subexpressions(graph: Graph) -> Graph:
         if made.has_effect:
             sweep.add(made)
             continue
-        inputs = [_key(x) for x in made.inputs]
+        inputs = [key_of(x) for x in made.inputs]
         if made.op in _COMMUTATIVE:
             inputs.sort(key=hash)
-        found = seen.setdefault((made.op, *inputs, _key(made.params)), made.outputs)
+        found = seen.setdefault((made.op, *inputs, key_of(made.params)), made.outputs)
         if found is made.outputs:
             sweep.add(made)
         else:
@@ -152,16 +152,16 @@ def common_subexpressions(graph: Graph) -> Graph:
 _COMMUTATIVE = frozenset({ops.add, ops.multiply})
 
 
-def _key(x: Any) -> Hashable:
+def key_of(x: Any) -> Hashable:
     """Equal for what is the same in a program. To Python 0.0 equals -0.0, and 1 equals True."""
     if isinstance(x, (bool, int, float)):
         return type(x), repr(x)
     if isinstance(x, (tuple, list)):
-        return type(x), *[_key(each) for each in x]
+        return type(x), *[key_of(each) for each in x]
     if isinstance(x, Mapping):
-        return tuple([(name, _key(x[name])) for name in sorted(x)])
+        return tuple([(name, key_of(x[name])) for name in sorted(x)])
     if isinstance(x, slice):
-        return slice, _key(x.start), _key(x.stop), _key(x.step)
+        return slice, key_of(x.start), key_of(x.stop), key_of(x.step)
     try:
         hash(x)
     except TypeError:

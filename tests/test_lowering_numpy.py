@@ -3,6 +3,9 @@ state is written where it lies."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -109,7 +112,7 @@ def test_a_person_recognizes_the_computation() -> None:
     assert text.splitlines()[-7:] == [
         "",
         "def program(X, W, b):",
-        "    np.matmul(X, W, out=t1)",
+        "    X.dot(W, out=t1)",
         "    t3 = np.empty((4, 3), np.float32)",
         "    np.add(t1, b, out=t3)",
         "    np.tanh(t3, out=t3)",
@@ -265,6 +268,27 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.Monk
     assert_allclose(found[0], (np.exp(x) * 0.3 - x).mean(axis=0), rtol=1e-4)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    program = """
+import os, numpy as np, tinygrad_edu as edu
+double = edu.jit(lambda x: edu.sin(x) * 2.0)
+x = edu.zeros(1 << 21)
+double(x)
+child = os.fork()
+if not child:
+    os._exit(int(double(x).numpy().sum()))
+assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],  # 3.12 warns of threads and forks
+        env=os.environ | {"TINYGRAD_EDU_THREADS": "2"},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
 def test_a_number_of_threads_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_EDU_THREADS", "many")
     with pytest.raises(errors.ConfigError, match="TINYGRAD_EDU_THREADS is 'many'"):
@@ -358,6 +382,80 @@ def test_an_operand_may_be_called_out(manner: str) -> None:
     assert_allclose(f(x).numpy(), 2 * (np.exp(x) - np.sin(x)))
 
 
+class Relu(Unary):
+    """Another one than the library's."""
+
+    gradients = (lambda g, _, x: g,)
+    c = "(2 * {0})"
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        return x * 2
+
+
+class Sum(edu.Op):
+    """Another one than the library's."""
+
+    no_gradient = "it is here for its name"
+
+    def forward(self, xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+        return xp.max(x, axis=axis, keepdims=keepdims)
+
+    def infer(self, x: Any, *, axis: Any, keepdims: bool) -> Any:
+        return type(x)(x.shape[1:], x.dtype)
+
+
+def test_an_operation_of_the_users_may_have_the_name_of_one_of_ours(manner: str) -> None:
+    f = edu.jit(lambda x: (Relu()(edu.exp(x)), Sum()(edu.exp(x), axis=(0,), keepdims=False)))
+    x = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    doubled, highest = f(x)
+    assert_allclose(doubled.numpy(), 2 * np.exp(x))
+    assert_allclose(highest.numpy(), np.exp(x).max(0))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("i", "j"),
+        ("start", "stop"),
+        ("x", "x_"),
+        ("x_", "x__"),
+        ("t1", "t1_parts"),
+        ("loop0", "scratch0"),
+        ("loop1", "parallel"),
+        ("memory0", "n0"),
+        ("ops", "np"),
+        ("apart", "min"),
+        ("own_v", "v"),
+        ("zero", "infinity"),
+    ],
+)
+def test_arguments_and_state_may_have_any_names(manner: str, names: tuple[str, str]) -> None:
+    a, b = names
+    body = "(edu.exp(edu.relu(A) * 0.5) * B + A - B[0], edu.sum(edu.sin(A) - B, axis=0))"
+    source = f"lambda {a}, {b}: {body.replace('A', a).replace('B', b)}"
+    function = eval(source, {"edu": edu})
+    x, y = np.linspace(-1.0, 2.0, 48).reshape(2, 12, 2)
+    compiled = edu.jit(function)
+    for found, wanted in zip(compiled(x, y), function(edu.tensor(x), edu.tensor(y)), strict=True):
+        assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-12)
+    v, w = edu.Variable(x, name=a), edu.Variable(y, name=b)
+    edu.jit(lambda: (v.assign(v * 0.5 + w), w.assign(w * 2.0), None)[2])()
+    assert_allclose(v.numpy(), x * 0.5 + y)
+    assert_allclose(w.numpy(), y * 2)
+
+
+def test_names_that_python_cannot_have_do_not_meet() -> None:
+    v, w = edu.Variable([1.0], name="kernel/momentum"), edu.Variable([2.0], name="kernel_momentum")
+    edu.jit(lambda: (v.assign(v + w), w.assign(w * 2.0), None)[2])()
+    assert (v.tolist(), w.tolist()) == ([3.0], [4.0])
+
+
+def test_a_number_among_floats_is_an_array_which_numpy_takes_in_half_the_time() -> None:
+    text = lowered(lambda x: edu.sin(x * 0.1), np.ones(3, "f4"))
+    assert "n0 = np.array(0.1, np.float32)" in text
+    assert "np.multiply(x, n0, out=" in text
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (), (1,), (5, 1, 2)])
 def test_odd_shapes(manner: str, shape: Sequence[int]) -> None:
     x = np.linspace(0.1, 1.0, int(np.prod(shape))).reshape(shape)
@@ -374,6 +472,14 @@ def test_halves_and_bytes_and_truths(manner: str) -> None:
         f = edu.jit(lambda x: (x == x, edu.where(x > 0, x, x), x.sum(axis=1)))
         for found, wanted in zip(f(x), (x == x, x, x.sum(1)), strict=True):
             assert_array_equal(found.numpy(), wanted)
+
+
+def test_relu_of_whatever_dtype(manner: str) -> None:
+    for dtype in ("float16", "float32", "float64", "int32", "int8"):
+        x = np.arange(-6, 6).reshape(6, 2).astype(dtype)
+        found = edu.jit(lambda x: edu.relu(x + x))(x)
+        assert found.dtype == x.dtype
+        assert_array_equal(found.numpy(), np.maximum(x + x, 0))
 
 
 def test_no_warning_of_numpys_comes_out_of_a_program(recwarn: pytest.WarningsRecorder) -> None:

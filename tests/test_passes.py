@@ -408,7 +408,7 @@ CALLS: dict[str, tuple[Sequence[Any], dict[str, Any]]] = {
     "softmax_slope": ([(2, 3), (2, 3)], {"axis": (1,)}),
     "log_softmax_slope": ([(2, 3), (2, 3)], {"axis": (1,)}),
     "sparse_crossentropy_slope": (
-        [np.array([2, 0], "int32"), (2, 3), (2, 3), (2,)],
+        [np.array([2, 0], "int32"), (2, 3), (2, 3), (2, 1), (2,)],
         {"axis": 1},
     ),
     "standardize_slope": ([(2, 3), (2, 3)], {"axis": (1,), "epsilon": 0.01}),

@@ -98,8 +98,12 @@ class Equation:
             ours = self.op.explain(error, self.inputs, dict(self.params))
         except Exception:  # one of the definition's own, which looks at values
             ours = Op.explain(self.op, error, self.inputs, dict(self.params))
-        where = f" (at {self.place})" if self.place.code is not None else ""
-        return type(ours)(f"{ours}{where}")
+        return type(ours)(f"{ours}{self.where}")
+
+    @property
+    def where(self) -> str:
+        """The user's line as messages end with it, if it is known."""
+        return f" (at {self.place})" if self.place.code is not None else ""
 
     @property
     def values(self) -> list[Value]:
