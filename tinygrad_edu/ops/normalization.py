@@ -18,7 +18,7 @@ from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient
 from .kernels import dots, in_float32, total
 from .movement import reshape
-from .reduction import as_float, kept_shape, mean, var
+from .reduction import as_float, kept_shape, mean
 
 __all__ = [
     "batch_norm",
@@ -436,8 +436,8 @@ def batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Batch normalization while training: x normalized along all axes but `axis` (that of the
     features), times scale, plus offset; and the mean and variance it had, to be averaged for
-    `batch_normalization`; no gradient flows through those two. The variance is divided by the
-    number of examples, not one less.
+    `batch_normalization`, in float32 at least; no gradient flows through those two. The variance is
+    divided by the number of examples, not one less.
 
     Source: S. Ioffe, C. Szegedy, Batch normalization, arXiv:1502.03167.
 
@@ -446,12 +446,15 @@ def batch_norm(
     ([[-1.0], [1.0]], [2.0], [1.0])
     """
     x = as_float(x)
+    wide = astype(x, dtypes.float32) if dtypes.is_half(x.dtype) else x
     features = normalize_axes("batch_norm", axis, x.ndim)
     others = tuple([a for a in range(x.ndim) if a not in features])
-    found = unary(standardize, x, {"axis": others, "epsilon": epsilon})
-    found = _scaled("batch_norm", found, scale, offset, features)
-    still = stop_gradient(x)
-    return found, mean(still, axis=others), var(still, axis=others)
+    average = mean(wide, axis=others, keepdims=True)
+    centered = wide - average
+    variance = mean(square(centered), axis=others)
+    found = _whitened("batch_norm", centered, variance, features, offset, scale, epsilon)
+    statistics = stop_gradient(movement.squeeze(average, others)), stop_gradient(variance)
+    return astype(found, x.dtype), *statistics
 
 
 def batch_normalization(
@@ -474,15 +477,26 @@ def batch_normalization(
     [[0.0], [1.0]]
     """
     x = as_float(x)
-    axes = normalize_axes("batch_normalization", axis, x.ndim)
-    of_feature = _of_feature("batch_normalization", "variance", variance, x, axes)
-    factor = (of_feature + epsilon) ** -0.5
+    name = "batch_normalization"
+    axes = normalize_axes(name, axis, x.ndim)
+    centered = x - _of_feature(name, "mean", mean, x, axes)
+    return _whitened(name, centered, variance, axes, offset, scale, epsilon)
+
+
+def _whitened(
+    name: str,
+    centered: Tensor,
+    variance: TensorLike,
+    axes: tuple[int, ...],
+    offset: TensorLike | None,
+    scale: TensorLike | None,
+    epsilon: float,
+) -> Tensor:
+    """What is left of x without its mean, divided by the spread, scaled and moved."""
+    factor = (_of_feature(name, "variance", variance, centered, axes) + epsilon) ** -0.5
     if scale is not None:
-        factor = factor * _of_feature("batch_normalization", "scale", scale, x, axes)
-    found = (x - _of_feature("batch_normalization", "mean", mean, x, axes)) * factor
-    if offset is not None:
-        found = found + _of_feature("batch_normalization", "offset", offset, x, axes)
-    return found
+        factor = factor * _of_feature(name, "scale", scale, centered, axes)
+    return _scaled(name, centered * factor, None, offset, axes)
 
 
 def group_norm(
