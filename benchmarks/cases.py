@@ -347,6 +347,27 @@ FIT = Race(
     tolerance=0.02,
 )
 
+NETWORKS: tuple[Case, ...] = tuple(
+    Race(
+        name=f"fit_{name}",
+        title=f"A step of `fit` on xla: {what}",
+        note=f"{note} Gradient descent, the mean of the loss, accuracy; the same in JAX by hand.",
+        contenders=(
+            Contender("fit's step, xla", partial(training.our_network, name), "jax", None),
+            Contender("JAX by hand", partial(training.jax_network, name), "jax", None),
+        ),
+        baseline="JAX by hand",
+        targets=(Target("fit's step, xla", "JAX by hand", 1 / 0.95),),
+        unit="ms",
+        per=training.NETWORK_STEPS,
+        tolerance=1e-3,
+    )
+    for name, what, note in (
+        ("convnet", "a ConvNet", "64 pictures of 28x28, two convolutions and a pooling."),
+        ("lstm", "an LSTM", "32 sequences of 64 times 64 numbers, 128 units."),
+    )
+)
+
 LARGE_DATA = Probe(
     name="large_data",
     title="Training on a file of 4 GiB",
@@ -361,5 +382,5 @@ CASES: tuple[Case, ...] = (
     RANDOM,
     *windows.RACES,
     *TRAININGS,
-    *(ADAM, LOSS, CALLS, LOWERING, PEAKS, FIT, LARGE_DATA),
+    *(ADAM, LOSS, CALLS, LOWERING, PEAKS, FIT, *NETWORKS, LARGE_DATA),
 )

@@ -1,5 +1,5 @@
 """Training as users do it: `fit` on a perceptron, beside other libraries and beside its own step;
-and data that is larger than memory.
+its step for a ConvNet and an LSTM, beside JAX by hand; and data that is larger than memory.
 
 One function a contender, which imports its library inside. All start from the same weights and
 learn from the same samples, 128 at a time, in an order of their own; they hand back the loss of the
@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.networks import jax_cross_entropy
 from benchmarks.plan import Program
 
 FEATURES, HIDDEN, CLASSES = 64, (64, 64), 10
@@ -94,7 +95,15 @@ def our_step(device: str) -> Program:
     import tinygrad_edu as edu
 
     edu.set_device(device)
-    model, optimizer = our_model(edu), edu.optimizers.Adam()
+    x, y = samples()
+    batches = [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, SAMPLES, BATCH)]
+    return stepping(our_model(edu), edu.optimizers.Adam(), batches)
+
+
+def stepping(model: Any, optimizer: Any, arrays: Sequence[Any]) -> Program:
+    """A step of `fit` in a loop over batches."""
+    import tinygrad_edu as edu
+
     cross_entropy = edu.losses.SparseCategoricalCrossentropy(from_logits=True)
     mean, accuracy = edu.metrics.Mean(), edu.metrics.SparseCategoricalAccuracy()
 
@@ -109,8 +118,7 @@ def our_step(device: str) -> Program:
         accuracy.update_state(y, y_pred)
         return loss
 
-    x, y = map(edu.tensor, samples())
-    batches = [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, SAMPLES, BATCH)]
+    batches = [tuple(map(edu.tensor, batch)) for batch in arrays]
 
     def epochs(count: int) -> float:
         for _ in range(count):
@@ -169,6 +177,140 @@ def torch_loop() -> Program:
                 total += loss.detach() * len(rows)
                 right += (y_pred.detach().argmax(1) == targets).sum()
         return total.item() / SAMPLES
+
+    return program(epochs)
+
+
+# A ConvNet and an LSTM: what `fit` does at each step, and the same in JAX by hand
+
+
+class Network(NamedTuple):
+    """Layers; the shapes of their weights, in the order in which models have them; and the logits
+    of those weights and a batch, in JAX's words."""
+
+    layers: Callable[[Any], list[Any]]
+    weights: tuple[tuple[int, ...], ...]
+    sample: tuple[int, ...]
+    batch_size: int
+    jax: Callable[[Any, Any, Any], Any]
+
+    def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        generator = np.random.default_rng(0)
+        x_shape, y_shape = (self.batch_size, *self.sample), (self.batch_size,)
+        return [
+            (
+                generator.normal(size=x_shape).astype("float32"),
+                generator.integers(0, CLASSES, y_shape, "int32"),
+            )
+            for _ in range(NETWORK_STEPS)
+        ]
+
+    def initial(self) -> list[np.ndarray]:
+        generator = np.random.default_rng(1)
+        found = []
+        for shape in self.weights:
+            scale = np.prod(shape[:-1]) ** -0.5 if len(shape) > 1 else 0
+            found.append(generator.normal(scale=scale, size=shape).astype("float32"))
+        return found
+
+
+NETWORK_STEPS = 8
+RATE = 0.01
+
+
+def jax_convnet(jax: Any, weights: Any, x: Any) -> Any:
+    K0, b0, K1, b1, W, b = weights
+
+    def convolution(x: Any, kernel: Any) -> Any:
+        order = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=order)
+
+    h = jax.nn.relu(convolution(x, K0) + b0)
+    h = jax.nn.relu(convolution(h, K1) + b1)
+    window = (1, 2, 2, 1)
+    h = jax.lax.reduce_window(h, -jax.numpy.inf, jax.lax.max, window, window, "VALID")
+    return h.reshape(len(x), -1) @ W + b
+
+
+def jax_lstm(jax: Any, weights: Any, x: Any) -> Any:
+    kernel, recurrent, bias, W, b = weights
+    rows = (x @ kernel + bias).swapaxes(0, 1)
+
+    def step(state: Any, row: Any) -> Any:
+        h, c = state
+        i, f, new, o = jax.numpy.split(row + h @ recurrent, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jax.numpy.tanh(new)
+        return (jax.nn.sigmoid(o) * jax.numpy.tanh(c), c), None
+
+    zeros = jax.numpy.zeros((len(x), UNITS))
+    (h, _), _ = jax.lax.scan(step, (zeros, zeros), rows)
+    return h @ W + b
+
+
+TIMES, UNITS = 64, 128
+
+NETWORKS = {
+    "convnet": Network(
+        lambda layers: [
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+        ],
+        ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (9216, CLASSES), (CLASSES,)),
+        (28, 28, 1),
+        64,
+        jax_convnet,
+    ),
+    "lstm": Network(
+        lambda layers: [layers.LSTM(UNITS), layers.Dense(CLASSES)],
+        ((FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (UNITS, CLASSES), (CLASSES,)),
+        (TIMES, FEATURES),
+        32,
+        jax_lstm,
+    ),
+}
+
+
+def our_network(name: str) -> Program:
+    import tinygrad_edu as edu
+
+    edu.set_device("xla")
+    network = NETWORKS[name]
+    model = edu.Sequential([edu.Input(network.sample), *network.layers(edu.layers)])
+    model.set_weights(network.initial())
+    return stepping(model, edu.optimizers.SGD(RATE), network.batches())
+
+
+def jax_network(name: str) -> Program:
+    """The state is donated, so that the update can be in place."""
+    import jax
+
+    network = NETWORKS[name]
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        logits = network.jax(jax, weights, x)
+        return jax_cross_entropy(jax, logits, y), logits
+
+    def update(state: Any, x: Any, y: Any) -> Any:
+        weights, total, right = state
+        (value, logits), slopes = jax.value_and_grad(loss, has_aux=True)(weights, x, y)
+        weights = [w - RATE * g for w, g in zip(weights, slopes, strict=True)]
+        return weights, total + value, right + (jax.numpy.argmax(logits, -1) == y).sum()
+
+    step = jax.jit(update, donate_argnums=0)
+    weights = [jax.numpy.array(w) for w in network.initial()]
+    batches = [(jax.numpy.array(x), jax.numpy.array(y)) for x, y in network.batches()]
+
+    def epochs(count: int) -> float:
+        nonlocal weights
+        for _ in range(count):
+            state = (weights, jax.numpy.zeros(()), jax.numpy.zeros((), int))
+            for batch in batches:
+                state = step(state, *batch)
+            weights, total, _ = state
+        return float(total) / len(batches)
 
     return program(epochs)
 

@@ -11,8 +11,10 @@ from tinygrad_edu.errors import ArgumentError
 
 
 def text_of(stages: Mapping[str, object], stage: str) -> str:
-    """A stage of a lowering, as text. Raises ArgumentError for one that it does not have."""
+    """A stage of a lowering, as text; or what a function of no arguments makes of it. Raises
+    ArgumentError for one that it does not have."""
     if stage not in stages:
         known = ", ".join(map(repr, stages))
         raise ArgumentError(f"as_text: there is no stage {stage!r}; use one of {known}")
-    return str(stages[stage])
+    found = stages[stage]
+    return str(found() if callable(found) else found)

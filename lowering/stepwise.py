@@ -41,13 +41,15 @@ class Stepwise:
     def run(self, *arrays: Any) -> Sequence[Any]:
         """The outputs for these arrays of one device; flags behind them are not looked at."""
         given = arrays[: len(self.graph.inputs)]
-        outputs = self.graph.compute(_home(given), given)
+        home = _home(given)
+        given = tuple([x if isinstance(x, home.array_type) else home.wrap(x) for x in given])
+        outputs = self.graph.compute(home, given)
         return [y.copy() if isinstance(y, np.ndarray) else y for y in outputs]
 
 
 def _home(arrays: Sequence[Any]) -> backends.Device:
     """The device of some arrays; the current one if there are none."""
-    for device in backends.devices():
+    for device in reversed(backends.devices()):  # of NumPy's may be what others were lent
         if device.available and any(isinstance(a, device.array_type) for a in arrays):
             return device
     return backends.current()

@@ -63,6 +63,24 @@ def _problems(subject: Subject) -> Iterator[str]:
                 yield from _differences(sample, derive(*inputs), slopes)
 
 
+@pytest.mark.filterwarnings("error:.*asks for values")
+@pytest.mark.parametrize(
+    "subject", [s for s in SUBJECTS.values() if s.name not in SIZES_DEPEND_ON_VALUES], ids=str
+)
+def test_for_xla_it_is_one_executable_that_gives_the_same(subject: Subject) -> None:
+    sample = next(ordinary(subject, subject.dtypes[0]))
+    function = partial(subject.function, **sample.call.params)
+
+    def with_gradients(*inputs: edu.Tensor) -> Any:
+        slopes = _gradients(function, sample.argnums, *inputs) if sample.argnums else []
+        return function(*inputs), slopes
+
+    wanted = edu.tree.leaves(with_gradients(*map(edu.tensor, sample.arrays)))
+    with edu.device("xla"):
+        found = edu.tree.leaves(edu.jit(with_gradients)(*map(edu.tensor, sample.arrays)))
+    assert list(_differences(sample, found, wanted)) == []
+
+
 def _gradients(
     function: Callable[..., Any], argnums: Sequence[int], *inputs: edu.Tensor
 ) -> list[edu.Tensor]:

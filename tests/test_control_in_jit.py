@@ -890,3 +890,46 @@ def test_a_clip_of_gradients_in_a_loop() -> None:
     W.assign(np.zeros((3, 1), "float32"))
     jitted = edu.jit(epoch)
     same([jitted(batches), jitted(batches), W.value], wanted)
+
+
+# What a loop keeps for its gradient
+
+
+def by_matmul(W: Any, rows: Any, reverse: bool = False) -> Any:
+    """A recurrent network whose product is worth keeping, and one that is not followed."""
+
+    def turn(h: Any, row: Any) -> tuple[Any, Any]:
+        product = ops.tanh(h @ W + row)
+        with edu.no_grad():
+            scale = ops.matmul(product, W).sum() * 0.01
+        return product * (1.0 + scale), (product @ W).sum()
+
+    last, kept = ops.scan(turn, ops.zeros_like(rows[0]), rows, reverse=reverse)
+    return last.sum() + (kept**2).sum()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_use_what_a_loop_kept(device: str, reverse: bool) -> None:
+    rng = np.random.default_rng(0)
+    W = edu.tensor(rng.normal(size=(16, 16)) / 8, "float64")
+    rows = edu.tensor(rng.normal(size=(3, 16)), "float64")
+    function = lambda W, rows: by_matmul(W, rows, reverse)
+    of_both = edu.grad(function, (0, 1))
+    pushed = lambda W, rows: edu.grad(lambda W: (of_both(W, rows)[0] ** 2).sum())(W)
+    mapped = edu.vmap(of_both, in_axes=(None, 0))
+    with np.errstate(all="ignore"):
+        for each, last in ((of_both, rows), (pushed, rows), (mapped, ops.stack([rows, -rows]))):
+            for x, y in zip(
+                edu.tree.leaves(edu.jit(each)(W, last)), edu.tree.leaves(each(W, last)), strict=True
+            ):
+                assert_allclose(x.numpy(), y.numpy(), rtol=1e-9, atol=1e-11)
+
+
+def test_what_takes_long_is_not_computed_again() -> None:
+    def function(W: Any, x: Any) -> Any:
+        return ops.fori_loop(0, 5, lambda i, h: ops.tanh(h @ W), x).sum()
+
+    graph = edu.jit(edu.grad(function)).trace(ops.ones((32, 32)), ops.ones((4, 32)))
+    forward, backward = [made for made in graph.equations if made.op.name == "scan"]
+    assert operations(forward.params["body"]).count("matmul") == 1
+    assert operations(backward.params["body"]).count("matmul") == 2  # one for each operand

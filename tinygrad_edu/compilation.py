@@ -25,6 +25,7 @@ import numpy as np
 from . import backends, config, dtypes, random, tape, tensors, traces, tree
 from .backends import Array, Device
 from .debugging import observers, silent
+from .dtypes import DTypeLike
 from .errors import ArgumentError, DeviceError, GradientError, TracingError
 from .graph import Atom, Graph, Value
 from .op import Aval, Op, picked
@@ -162,7 +163,10 @@ class Jitted(Generic[P, R]):
 
     def lower(self, *args: Any, device: str | Device | None = None, **kwargs: Any) -> Any:
         """The program for these arguments on a device (theirs, or `device`, also one that cannot
-        run here): callable with arrays, and readable by `as_text(stage)`."""
+        run here): callable with arrays, and readable by `as_text(stage)`. Stages are "graph" and
+        "optimized"; for numpy "python"; for xla "stablehlo" and "hlo", which JAX makes.
+
+        Raises DeviceError for xla where JAX is not installed."""
         traced = self._traced(_Call(self, args, kwargs))
         name = traced.device.name if device is None else str(device)
         if name not in [known.name for known in backends.devices()]:
@@ -279,6 +283,24 @@ def _lowering(name: str) -> Any:
         return importlib.import_module("lowering.stepwise")
 
 
+def lent(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
+    """A NumPy array as an argument of a jitted function, and for nothing else, on the current
+    device: not copied where that is safe, so that nobody may change it before the call is over."""
+    here = backends.current()
+    if config.eager or observers:
+        return tensors.borrowed(array, dtype)
+    if dtype is not None or array.__class__ is not np.ndarray or not dtypes.is_own(array.dtype):
+        array = tensors.to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
+    return _plain(here.lend(array), here)
+
+
+def _plain(data: Array, device: Device) -> Tensor:
+    """A Tensor, by the shortest way; its array is as it is, also where it is only lent."""
+    made: Tensor = _new(Tensor)
+    made._data, made._device, made._record = data, device, None
+    return made
+
+
 class _Signature(NamedTuple):
     """What programs are told apart by, and what is kept of a call: nothing of the user's."""
 
@@ -331,7 +353,6 @@ class _Call:
         if isinstance(x, Variable):
             self.variables.append(weakref.ref(x))
             return Variable, id(x)
-        here = backends.current()
         if isinstance(x, Operators):
             found = x.value
         elif isinstance(x, np.generic) and not isinstance(x, np.bool_):
@@ -339,9 +360,9 @@ class _Call:
         elif isinstance(x, (int, float)) and not isinstance(x, bool):
             weak, found = type(x), tensors.tensor(x)
         elif isinstance(x, np.ndarray):
-            found = wrap(Tensor, here.adopt(tensors.to_array(x)), here, None)
+            found = lent(x)
         elif isinstance(x, random.Key):
-            found = wrap(Tensor, here.adopt(random.words(x)), here, None)
+            found = lent(random.words(x))
         else:
             return _hashable(x, self._jitted, None)
         self.tensors.append(found)
@@ -542,7 +563,7 @@ class _Program:
         self._stateless = not (
             traced.state or traced.writes or traced.clears or traced.draws or traced.key
         )
-        alone = traced.structure.flat and not traced.structure.children
+        alone = traced.structure.size == 1 and not traced.structure.children
         self._one = alone and traced.leaves == [0] and traced.kinds == [Tensor]
         # Whether Variables are all the state, and nothing depends on `no_grad`.
         state = [*_there(traced.state), *_there(traced.writes)]
@@ -589,9 +610,7 @@ class _Program:
             raise self.lowered.explain(error) from None
         self.hits += 1
         if self._one:
-            made = _new(Tensor)
-            made._data, made._device, made._record = results[0], device, None
-            return made
+            return _plain(results[0], device)
         return self._wrapped(results)
 
     def is_alive(self) -> bool:
@@ -677,7 +696,7 @@ class _Program:
 
                 def advance(key: random.Key) -> random.Key:
                     nonlocal results
-                    results = self._local.run(*arrays, device.adopt(random.words(key)), *owned)
+                    results = self._local.run(*arrays, device.lend(random.words(key)), *owned)
                     if traced.key is not None:
                         return traced.key
                     return random.Key(*device.to_numpy(results[-1]).tolist())

@@ -18,6 +18,7 @@ import builtins
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -675,7 +676,8 @@ class Scan(_ControlFlow):
     """A loop of a known number of turns: `body` of `consts` operands from outside, then of what is
     carried (`carries` operands), then of a row of each of the rest. Gives what is carried at the
     end, and what else a turn gives, stacked; with `saved` also what every turn began with, from
-    which `vjp` goes back."""
+    which `vjp` goes back. The last `kept` of what else a turn gives are values of its own that took
+    long to compute, for `vjp` not to compute them again."""
 
     def forward(
         self,
@@ -687,26 +689,28 @@ class Scan(_ControlFlow):
         consts: int,
         carries: int,
         saved: bool,
+        kept: int,
     ) -> Any:
         first = consts + carries
         given, xs = arrays[:consts], arrays[first:]
         held: Sequence[Array] = arrays[consts:first]
         # JAX's arrays do not change: rows are collected.
-        kept = [
+        stacks = [
             [None] * length if xp.__name__ == "jax.numpy" else xp.empty((length, *shape), dtype)
             for shape, dtype in self._rows(body, consts, carries, saved)
         ]
         count = len(body.outputs) - carries
         own = [False] * carries  # after a turn, what is carried is nobody else's
+        collects = any([isinstance(row, list) for row in stacks])
         with _program(xp, body, {i: consts + i for i in range(carries)}) as run:
             for i in range(length)[::-1] if reverse else range(length):
-                for row, x in zip(kept[count:], held, strict=False):
+                for row, x in zip(stacks[count:], held, strict=False):
                     row[i] = x
                 found = run(*given, *held, *[x[i, ...] for x in xs], *own)
-                held, own = found[:carries], [True] * carries
-                for row, y in zip(kept[:count], found[carries:], strict=True):
+                held, own = found[:carries], [not collects] * carries
+                for row, y in zip(stacks[:count], found[carries:], strict=True):
                     row[i] = y
-        return (*held, *[xp.stack(row) if isinstance(row, list) else row for row in kept])
+        return (*held, *[xp.stack(row) if isinstance(row, list) else row for row in stacks])
 
     def _rows(self, body: Graph, consts: int, carries: int, saved: bool) -> list[Aval]:
         """What is stacked, as it is in one turn."""
@@ -722,6 +726,7 @@ class Scan(_ControlFlow):
         consts: int,
         carries: int,
         saved: bool,
+        kept: int,
     ) -> tuple[Aval, ...]:
         first = consts + carries
         for x in avals[first:]:
@@ -731,8 +736,8 @@ class Scan(_ControlFlow):
         _require("scan", body, [*avals[:first], *rows])
         if body.results[:carries] != avals[consts:first]:
             raise ShapeError("scan: what is carried changes its shape or dtype in a turn")
-        kept = self._rows(body, consts, carries, saved)
-        return (*avals[consts:first], *[Aval((length, *x.shape), x.dtype) for x in kept])
+        rows = self._rows(body, consts, carries, saved)
+        return (*avals[consts:first], *[Aval((length, *x.shape), x.dtype) for x in rows])
 
     def flops(
         self, inputs: Sequence[Aval], outputs: Sequence[Aval], params: Mapping[str, Any]
@@ -743,13 +748,15 @@ class Scan(_ControlFlow):
     def replay(self, *operands: Any, **params: Any) -> Any:
         if params["saved"] or not any([tape.is_followed(x) for x in operands]):
             return apply(self, *operands, **params)
-        found = apply(self, *operands, **{**params, "saved": True})
-        return found[: len(found) - params["carries"]]
+        body, kept = _keeping(params["body"], params["consts"])
+        found = apply(self, *operands, **{**params, "body": body, "saved": True, "kept": kept})
+        return found[: len(found) - params["carries"] - kept]
 
     def vjp(
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
     ) -> list[Tensor | None]:
         body, consts, carries = params["body"], params["consts"], params["carries"]
+        kept = params["kept"]
         if not params["saved"]:
             again = {**params, "saved": True, "body": body.without_effects}
             out = apply(self, *inputs, **again)
@@ -761,6 +768,8 @@ class Scan(_ControlFlow):
         by_row = [i for i in range(first, len(inputs)) if floats[i] and needed[i]]
         wanted = [*carried, *summed, *by_row]
         befores = out[len(out) - carries :]
+        known = out[len(out) - carries - kept : len(out) - carries]
+        recalling = _recalling(body, kept)
         # Which rows have a cotangent: of what a turn gives, and of what it began with.
         ys = [i for i in range(carries, len(body.outputs)) if cotangent[i] is not None]
         of_befores = dict(zip(range(consts, first), cotangent[len(out) - carries :], strict=True))
@@ -768,12 +777,12 @@ class Scan(_ControlFlow):
 
         def turn(carry: Structure, row: list[Tensor]) -> tuple[Structure, Structure]:
             ends, sums = carry
-            inner = [*inputs[:consts], *row[: len(inputs) - consts]]
+            inner = [*inputs[:consts], *row[: len(inputs) - consts + kept]]
             of_ys = row[len(inner) - consts :][: len(ys)]
             of_starts = dict(zip(starts, row[len(row) - len(starts) :], strict=True))
             given = dict(zip([i - consts for i in carried], ends, strict=True))
             given.update(zip(ys, of_ys, strict=True))
-            found = _pulled_back(body, inner, wanted, given)
+            found = _pulled_back(recalling, inner, wanted, given)
             every = dict(zip(wanted, found, strict=True))
             for i, extra in of_starts.items():
                 every[i] = every[i] + extra
@@ -791,6 +800,7 @@ class Scan(_ControlFlow):
             [
                 *befores,
                 *inputs[first:],
+                *known,
                 *[cotangent[i] for i in ys],
                 *[of_befores[i] for i in starts],
             ],
@@ -828,6 +838,65 @@ class Scan(_ControlFlow):
 _scan = Scan()
 
 
+class Recalled(_ControlFlow):
+    """What an operation gave of the other operands, when it was applied before: the first operand.
+    To tapes it is that operation."""
+
+    no_gradient = "tapes see the operation that it stands for"
+
+    def forward(self, xp: Any, known: Array, *arrays: Array, op: Op, given: Any) -> Array:
+        return known
+
+    def infer(self, known: Aval, *avals: Any, op: Op, given: Any) -> Aval:
+        return known
+
+    def replay(self, known: Tensor, *operands: Any, op: Op, given: Any) -> Tensor:
+        parents = tuple([x._record if isinstance(x, Tensor) else None for x in operands])
+        node = tape.record(op, operands, parents, dict(given), known._data)
+        return tensors.wrap(type(known), known._data, known._device, node)
+
+
+_recalled = Recalled()
+
+_COSTLY = 16
+"""Operations for each element from which it pays to keep a result instead of computing it again."""
+
+
+def _keeping(body: Graph, consts: int) -> tuple[Graph, int]:
+    """The body of a loop that also gives what takes long to compute in each turn anew, last of its
+    outputs; and how many there are."""
+    varies = set(body.inputs[consts:])
+    costly = []
+    for made in body.equations:
+        if varies.isdisjoint(made.values):
+            continue
+        varies.update(made.outputs)
+        y, *others = made.outputs
+        if others or made.has_effect or not made.followed or not dtypes.is_float(y.dtype):
+            continue
+        flops = made.op.flops([x.aval for x in made.values], [y.aval], made.params)
+        if flops >= _COSTLY * y.size > 0:
+            costly.append(y)
+    return body.with_equations(body.equations, (*body.outputs, *costly)), len(costly)
+
+
+def _recalling(body: Graph, kept: int) -> Graph:
+    """The body of a loop that is given, behind its inputs, the last `kept` of its outputs."""
+    given = {y: Value(*y.aval) for y in body.outputs[len(body.outputs) - kept :]}  # type: ignore[union-attr]
+    equations = [
+        replace(
+            made,
+            op=_recalled,
+            inputs=(given[made.outputs[0]], *made.inputs),
+            params={"op": made.op, "given": made.params},
+        )
+        if made.outputs[0] in given and len(made.outputs) == 1
+        else made
+        for made in body.equations
+    ]
+    return body.with_equations(equations, inputs=(*body.inputs, *given.values()))
+
+
 def _scanned(
     name: str,
     function: Callable[[Structure, list[Tensor]], tuple[Structure, Structure]],
@@ -848,6 +917,7 @@ def _scanned(
         consts=len(body.consts),
         carries=len(body.start),
         saved=False,
+        kept=0,
     )
     return body.finish(found), body.others.structure.unflatten(found[len(body.start) :])
 
