@@ -56,7 +56,8 @@ def test_each_class_is_there_with_the_same_arguments(ours: Any, theirs: Any, nam
 def _parameters(given: type) -> list[tuple[str, Any]]:
     if given.__init__ is object.__init__:  # type: ignore[misc]
         return []
-    return [(p.name, p.default) for p in inspect.signature(given).parameters.values()]
+    parameters = list(inspect.signature(given.__init__).parameters.values())  # type: ignore[misc]
+    return [(p.name, p.default) for p in parameters[1:]]
 
 
 @pytest.mark.parametrize("kind", ["initializers", "regularizers", "constraints"])
