@@ -335,6 +335,12 @@ def test_csv_files_have_a_line_an_epoch(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[1].endswith(",NA,NA")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is made of /dev/full")
+def test_a_line_that_finds_no_place_is_an_error_with_the_path() -> None:
+    with pytest.raises(OSError, match=r"epoch 0 is not there.*/dev/full"):
+        fitted(callbacks.CSVLogger("/dev/full"))
+
+
 def test_tensorboard_needs_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     made = model()

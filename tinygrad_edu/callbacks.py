@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -557,7 +558,8 @@ class ReduceLROnPlateau(_Monitor):
 class CSVLogger(Callback):
     """Writes the logs of each epoch as a line of a CSV file, whose first line names the columns.
 
-    With `append` an existing file is gone on with.
+    With `append` an existing file is gone on with. Raises OSError, with the path, where a line
+    cannot be written.
     """
 
     def __init__(self, filename: str | Path, separator: str = ",", append: bool = False) -> None:
@@ -583,12 +585,17 @@ class CSVLogger(Callback):
             if self._new:
                 writer.writerow(["epoch", *self._names])
         writer.writerow([epoch, *[logs.get(name, "NA") for name in self._names]])
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            what = f"{error.strerror}, so the line of epoch {epoch} is not there"
+            raise OSError(error.errno, what, str(self.filename)) from None
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            with suppress(OSError):  # of what could not be written when it was there to be
+                file.close()
 
 
 class TensorBoard(Callback):
