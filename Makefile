@@ -15,7 +15,7 @@ test: .venv/installed-test lint
 	$(PYTEST)
 
 test-fast: .venv/installed-dev
-	$(PYTEST) tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
+	$(PYTEST) -m "not slow" tests tinygrad_edu lowering README.md CONTRIBUTING.md docs
 
 # Many more drawn samples than `test`; takes an hour or so.
 test-all: .venv/installed-test lint

@@ -185,6 +185,7 @@ def test_a_record_does_not_hold_the_users_frame() -> None:
 LONG = 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_collector")
 def test_a_chain_of_a_million_operations_goes_backward_and_is_freed() -> None:
     before = blocks()
@@ -199,6 +200,7 @@ def test_a_chain_of_a_million_operations_goes_backward_and_is_freed() -> None:
     assert blocks() - before < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_collector")
 def test_a_chain_of_a_million_operations_on_a_tape_is_walked_and_freed() -> None:
     before = blocks()
