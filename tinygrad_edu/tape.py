@@ -366,7 +366,7 @@ class GradientTape:
     ) -> list[Tensor | None]:
         """`gradient`, from what `seed` has made of targets to the nodes of sources."""
         before = _current.get()
-        others = before.closed(self)
+        others = before.closed(self) if before.tapes else before
         if others.tapes or traces.being_made or self._is_shared(pending):
             _current.set(others)
         else:
@@ -570,11 +570,11 @@ class Passage:
 def free(records: Iterable[Record], number: int) -> None:
     """Free the records that only this tape, and tapes that are gone, have followed. What is freed
     has no parents, not even none: who walks over it gets an error."""
-    others, tapes, alone = _live - {number}, None, False
+    tapes, alone = None, False
     for made in records:
         if made.tapes is not tapes:  # most records share one tuple
             tapes = made.tapes
-            alone = others.isdisjoint(tapes)
+            alone = len(tapes) == 1 or _live.isdisjoint([n for n in tapes if n != number])
         if alone:
             made.inputs = made.outputs = made.parents = None  # type: ignore[assignment]
 
