@@ -46,12 +46,14 @@ class Program:
     """
 
     def __init__(self, graph: Graph, updates: Mapping[int, int]) -> None:
-        self._device = backends.find("xla")
+        device = backends.find("xla")
+        assert isinstance(device, backends.XLA)
+        self._device = device
         self._jax = importlib.import_module("jax")
         self.graph = graph
         self.optimized = passes.optimize(graph)
         self.local = self
-        self._wide: Callable[[bool], Any] = self._device.wide  # type: ignore[attr-defined]
+        self._wide = device.wide
         self._count = len(graph.inputs)
         self._owners = len(updates)
         large = dict(_large_constants(self.optimized))

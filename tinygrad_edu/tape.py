@@ -355,13 +355,13 @@ class GradientTape:
             raise GradientError(
                 f"{where}: {len(given)} output_gradients for {len(targets)} targets"
             )
-        for end, cotangent in zip(targets, given):  # noqa: B905  just compared
+        for end, cotangent in zip(targets, given, strict=True):
             seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
         nodes = [differentiable(source, where)._record for source in leaves]
-        return structure.unflatten(self.pulled_back(pending, nodes))
+        return structure.unflatten(self._pulled_back(pending, nodes))
 
-    def pulled_back(
+    def _pulled_back(
         self, pending: dict[Node | None, Any], sources: Sequence[Node | None]
     ) -> list[Tensor | None]:
         """`gradient`, from what `seed` has made of targets to the nodes of sources."""

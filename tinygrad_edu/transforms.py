@@ -71,7 +71,7 @@ def value_and_grad(
         value = _scalar(value)
         pending: dict[Any, Any] = {}
         tape.seed(pending, value, None, "grad")
-        found = recording.pulled_back(pending, [x._record for x in followed])
+        found = recording._pulled_back(pending, [x._record for x in followed])
         gradients = structure.unflatten(_filled(found, followed))
         return (
             (value, aux) if has_aux else value,

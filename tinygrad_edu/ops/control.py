@@ -882,7 +882,8 @@ def _keeping(body: Graph, consts: int) -> tuple[Graph, int]:
 
 def _recalling(body: Graph, kept: int) -> Graph:
     """The body of a loop that is given, behind its inputs, the last `kept` of its outputs."""
-    given = {y: Value(*y.aval) for y in body.outputs[len(body.outputs) - kept :]}  # type: ignore[union-attr]
+    last = body.outputs[len(body.outputs) - kept :]
+    given = {y: Value(*y.aval) for y in last if isinstance(y, Value)}
     equations = [
         replace(
             made,
