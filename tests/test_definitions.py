@@ -209,6 +209,13 @@ COMPLETE: dict[str, Any] = {
 }
 
 
+def of_one(rule: Any, base: Any = edu.op.Unary, **more: Any) -> Any:
+    """A class of operations that give what they get, with this gradient."""
+    return type(
+        "Same", (base,), {"__doc__": "x.", "ufunc": "positive", "gradients": (rule,), **more}
+    )
+
+
 def test_a_rule_gets_the_result_unless_it_names_it_an_underscore() -> None:
     seen: list[Any] = []
 
@@ -221,11 +228,54 @@ def test_a_rule_gets_the_result_unless_it_names_it_an_underscore() -> None:
         return g
 
     for rule in (noted, not_noted):
-        kind = type(
-            "Same", (edu.op.Unary,), {"__doc__": "x.", "ufunc": "positive", "gradients": (rule,)}
-        )
-        assert edu.grad(kind())(2.0).item() == 1.0
+        assert edu.grad(of_one(rule)())(2.0).item() == 1.0
     assert (seen[0].item(), seen[1]) == (2.0, None)
+
+
+def test_a_rule_that_takes_arrays_gets_them_where_nobody_records_or_looks_on() -> None:
+    seen: list[type] = []
+
+    def noted(g: Any, out: Any, x: Any) -> Any:
+        seen.extend([type(g), type(out), type(x)])
+        return g * x
+
+    same = of_one(noted, on_arrays=True)()
+    x = edu.tensor([3.0, 4.0])
+    slope = edu.grad(lambda x: (same(x) * x).sum())
+    assert slope(x).tolist() == [12.0, 20.0]  # same(x) + x * x
+    assert set(seen) == {np.ndarray}
+    seen.clear()
+    assert edu.grad(lambda x: slope(x).sum())(x).tolist() == [9.0, 12.0]  # x + 2 * x
+    assert edu.Tensor in seen
+    seen.clear()
+    edu.config.check_finite = True
+    try:
+        assert slope(x).tolist() == [12.0, 20.0]
+    finally:
+        edu.config.check_finite = False
+    assert set(seen) == {edu.Tensor}
+    seen.clear()
+    assert edu.vmap(slope)(x[:, None]).tolist() == [[12.0], [20.0]]
+    assert set(seen) == {edu.Tensor}
+
+
+def test_an_expression_of_the_arguments_alone_takes_arrays() -> None:
+    factor = 2.0
+
+    def stated(g: Any, _: Any, x: Any) -> Any:
+        g *= x  # which would change an array
+        return g
+
+    arithmetic = of_one(lambda g, out, x: -g * out / x)
+    assert arithmetic.on_arrays
+    assert not of_one(stated).on_arrays
+    assert not of_one(lambda g, _, x: g * edu.exp(x)).on_arrays
+    assert not of_one(lambda g, _, x: g * factor).on_arrays
+    assert not of_one(stated, arithmetic).on_arrays  # which has a gradient of its own
+    y = edu.tensor([1.0, 2.0], requires_grad=True)
+    (of_one(stated)()(y) + y).sum().backward()
+    assert y.grad is not None
+    assert y.grad.tolist() == [2.0, 3.0]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_what_nobody_holds_is_freed_at_once() -> None:
     x = edu.tensor(np.ones(3), requires_grad=True)
     inner = x * 2.0
     loss = (inner * inner).sum()
-    freed = weakref.ref(inner)
+    freed = weakref.ref(inner._data)
     del inner
     assert freed() is not None  # the loss holds its graph,
     loss.backward()
@@ -149,7 +149,7 @@ def test_what_nobody_holds_is_freed_at_once() -> None:
 
     inner = x * 2.0
     loss = (inner * inner).sum()
-    freed = weakref.ref(inner)
+    freed = weakref.ref(inner._data)
     del inner, loss
     assert freed() is None  # or until it goes out of scope.
 
@@ -160,7 +160,7 @@ def test_a_tape_that_goes_frees_what_it_recorded() -> None:
     with edu.GradientTape(persistent=True) as tape:
         inner = v * 2.0
         y = (inner * inner).sum()
-    freed = weakref.ref(inner)
+    freed = weakref.ref(inner._data)
     del inner
     assert freed() is not None
     del tape

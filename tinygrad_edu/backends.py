@@ -127,6 +127,9 @@ class Device:
 class Kernels(dict["Op", Callable[..., Any]]):
     """A device's kernel for each operation, made when it is first asked for."""
 
+    observed = False
+    """Whether somebody looks on (see `debugging`), who must be told of every operation."""
+
     def __init__(self, device: Device) -> None:
         self.device = device
 

@@ -185,6 +185,8 @@ def leave(observer: Observer) -> None:
 class _Observed(Kernels):
     """A device's kernels, each of which tells the observers what it did."""
 
+    observed = True
+
     def __missing__(self, op: Op) -> Callable[..., Any]:
         kernel = self[op] = _telling(op, self.device, place)
         return kernel

@@ -130,6 +130,10 @@ a vjp method, or no_gradient = "why there is none"
     gradients: tuple[Gradient | None, ...] | None = None
     needs_out = True
     """Whether one of its gradients takes the result; found when the class is defined."""
+    on_arrays = False
+    """Whether its gradients may be given bare NumPy arrays in place of Tensors, and then give such.
+    So it is where each is a lambda of nothing but its arguments, `lambda g, _, x, y: g * y`; others
+    may state it."""
     no_gradient: str | None = None
     references: ClassVar[dict[str, Any]] = {}
     domain: Domain | tuple[Domain, ...] = real(-3, 3)
@@ -246,18 +250,27 @@ a vjp method, or no_gradient = "why there is none"
         """What `vjp` gets as the cotangent of one of several outputs that has none: zeros."""
         return ops.zeros_like(out)
 
+    def of(self, *operands: Any, **params: Any) -> Any:
+        """It of Tensors, or of bare NumPy arrays: for gradients that take both. The first operand
+        is one of these, others may be numbers."""
+        if not isinstance(operands[0], Tensor):
+            return _numpy.kernels[self](*operands, **params)
+        if len(operands) == 1:
+            return unary(self, *operands, params)
+        return apply(self, *operands, **params) if params else self(*operands)
+
     def replay(self, *operands: Any, **params: Any) -> Any:
         """Apply it again, with what a graph holds of it."""
         return apply(self, *operands, **params)
 
     def keeps_narrow(self, made: tape.Record) -> bool:
         """Whether a cotangent that is constant along some axes may stay narrow there: where it
-        only meets values element by element, and none of them was broadcast."""
+        only meets values element by element, and none that needs one was broadcast."""
         if not self.elementwise or self.arity == 1:
             return self.elementwise
         shape = made.outputs.shape
-        for x in made.inputs:
-            if isinstance(x, Tensor) and x._data.shape != shape:
+        for x, node in zip(made.operands, made.parents, strict=True):
+            if node is not None and x.shape != shape:
                 return False
         return True
 
@@ -328,12 +341,24 @@ def _check_definition(cls: type[Op]) -> None:
             refuse(
                 f"{len(cls.gradients)} gradients for {cls.arity} arguments; None means no gradient"
             )
+    if "gradients" in vars(cls) and cls.gradients is not None:
         cls.needs_out = any(map(_takes_out, cls.gradients))
+        if "on_arrays" not in vars(cls):
+            cls.on_arrays = all(map(_is_arithmetic, cls.gradients))
 
 
 def _takes_out(rule: Gradient | None) -> bool:
     code = getattr(rule, "__code__", None)
     return rule is not None and (code is None or code.co_varnames[1:2] != ("_",))
+
+
+def _is_arithmetic(rule: Gradient | None) -> bool:
+    """Whether a rule is one expression of its arguments and operators: arrays have these too. A
+    function with statements might change an array in place, as it cannot a Tensor."""
+    code: Any = getattr(rule, "__code__", None)
+    if code is None:
+        return rule is None
+    return code.co_name == "<lambda>" and not code.co_names and not code.co_freevars
 
 
 class Elementwise(Op, abstract=True):
@@ -489,6 +514,7 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
 
 
 _float32, _float64 = dtypes.float32, dtypes.float64
+_numpy = backends.numpy
 _new: Any = object.__new__
 _NO_PARAMS: dict[str, Any] = {}
 
@@ -514,7 +540,11 @@ def unary(op: Op, x: Any, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
     made._device = device
     node = x._record
     if node is not None:
-        node = None if op.no_gradient else record(op, (x,), (node,), params, data)
+        if op.no_gradient:
+            node = None
+        else:
+            bare = op.on_arrays and device is _numpy and x.__class__ is Tensor
+            node = record(op, (a if bare else x,), (node,), params, data, bare)
     made._record = node
     return made
 
@@ -525,6 +555,11 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     Every `x + y` takes this path, so nothing is done here that is not needed.
     """
     kind, other = x.__class__, y.__class__
+    if kind is not other:
+        if kind is Variable:
+            x, kind = x.value, Tensor
+        elif other is Variable:
+            y, other = y.value, Tensor
     if kind is other and (kind is Tensor or issubclass(kind, Tensor)):
         a, b, device, left, right = x._data, y._data, x._device, x._record, y._record
         dtype = a.dtype
@@ -533,16 +568,14 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     elif (other is float or other is int) and kind is Tensor:
         a, device, left, right = x._data, x._device, x._record, None
         dtype = a.dtype
-        b = _numbers[y] if dtype is _float32 and device is backends.numpy else y
+        b = _numbers[y] if dtype is _float32 and device is _numpy else y
     elif (kind is float or kind is int) and other is Tensor:
         kind = other
         b, device, left, right = y._data, y._device, None, y._record
         dtype = b.dtype
-        a = _numbers[x] if dtype is _float32 and device is backends.numpy else x
+        a = _numbers[x] if dtype is _float32 and device is _numpy else x
     elif kind is Variable:
-        return binary(op, x.value, y)
-    elif other is Variable:
-        return binary(op, x, y.value)
+        return binary(op, x.value, y.value)
     else:
         return apply(op, x, y)
     if dtype is not _float32 and dtype is not _float64:
@@ -560,7 +593,9 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     made._data = data
     made._device = device
     if (left is not None or right is not None) and not op.no_gradient:
-        made._record = record(op, (x, y), (left, right), _NO_PARAMS, data)
+        bare = op.on_arrays and device is _numpy and kind is Tensor
+        operands = (a, b) if bare else (x, y)
+        made._record = record(op, operands, (left, right), _NO_PARAMS, data, bare)
     else:
         made._record = None
     return made

@@ -92,15 +92,17 @@ class Leaf:
 class Record:
     """One operation on the tape.
 
-    `inputs` are what the operation was given (Tensors, or Python numbers), `parents` the nodes
-    they came from (None for a constant), `outputs` the bare array, or a tuple of arrays.
+    `operands` are what the operation was given: Tensors and Python numbers, or if `bare` the arrays
+    that they hold, where its gradients take those. `parents` are the nodes they came from (None for
+    a constant), `outputs` the bare array, or a tuple of arrays.
     """
 
     __slots__ = (
+        "bare",
         "code",
-        "inputs",
         "instruction",
         "op",
+        "operands",
         "outputs",
         "params",
         "parents",
@@ -109,7 +111,8 @@ class Record:
     )
 
     op: Op
-    inputs: tuple[Any, ...]
+    operands: tuple[Any, ...]
+    bare: bool
     parents: tuple[Node | None, ...]
     params: dict[str, Any]
     outputs: Any
@@ -117,6 +120,14 @@ class Record:
     sequence: int
     code: CodeType
     instruction: int
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What the operation was given, as Tensors and Python numbers."""
+        if not self.bare:
+            return self.operands
+        wrapped = zip(self.operands, self.parents, strict=True)
+        return tuple([tensors.around(x, node) for x, node in wrapped])
 
     def device(self, cotangent: Device) -> Device:
         """Where its outputs live, which under vmap need not be where their cotangent does."""
@@ -215,10 +226,11 @@ in_library = _Library()
 
 def record(
     op: Op,
-    inputs: tuple[Any, ...],
+    operands: tuple[Any, ...],
     parents: tuple[Node | None, ...],
     params: dict[str, Any],
     outputs: Any,
+    bare: bool = False,
 ) -> Record | None:
     """Put one operation on the tapes that follow its inputs; None if none of them is open.
 
@@ -242,7 +254,8 @@ def record(
         return None
     made = Record()
     made.op = op
-    made.inputs = inputs
+    made.operands = operands
+    made.bare = bare
     made.parents = parents
     made.params = params
     made.outputs = outputs
@@ -421,60 +434,100 @@ def walk_back(
     """The cotangent of each source, given that of each target: reverse-mode differentiation.
 
     `records` stand in the order in which they were made, which is gone back over, each record once.
-    `wanted` are the sources and what depends on one, where that is known to be all of the records;
-    else a first loop finds it.
+    `wanted` are the sources and what depends on one, where that is known; else a first loop finds
+    it. Where nobody records the walk, cotangents on the NumPy device are bare arrays, which most
+    rules take as well as Tensors.
     """
     asked = set(sources)
     asked.discard(None)
     if wanted is None:
         wanted = set(asked)
-        useful: list[Record] = []
         for made in records:
             parents = made.parents
             if parents is None:
                 raise _freed(made)
             if not wanted.isdisjoint(parents):
                 wanted.add(made)
-                useful.append(made)
-        records = useful
+    unrecorded = _current.get() is _PAUSED and not backends.numpy.kernels.observed
     for made in reversed(records):
         cotangent = pending.get(made) if made in asked else pending.pop(made, None)
         if cotangent is None:
             continue
-        op, parents, inputs, params = made.op, made.parents, made.inputs, made.params
-        if op.gradients is None:
+        op, parents, inputs, params = made.op, made.parents, made.operands, made.params
+        rules: Any = op.gradients
+        out: Any = made.outputs
+        is_array = cotangent.__class__ in _ARRAYS
+        if made.bare:
+            if unrecorded and (is_array or _is_plain(cotangent)):
+                data = cotangent if is_array else cotangent._data[()]
+                if data.shape != out.shape and not op.keeps_narrow(made):
+                    data = ops.broadcast_to.of(data, shape=out.shape)
+                for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
+                    if node in wanted and rule is not None:
+                        gradient = rule(data, out, *inputs, **params)
+                        if gradient is not None:
+                            if gradient.shape != x.shape or gradient.dtype is not x.dtype:
+                                gradient = _fitted(gradient, node, x)
+                            pending[node] = (
+                                _sum(pending[node], gradient) if node in pending else gradient
+                            )
+                continue
+            inputs = made.inputs
+        if is_array:
+            cotangent = tensors.around(cotangent)
+        if rules is None:
             needed = [node in wanted for node in parents]
+            if True not in needed:
+                continue
             found = op.pull_back(made, needed, cotangent)
             for node, x, gradient in zip(parents, inputs, found, strict=True):
                 if gradient is not None and node in wanted:
-                    gradient = gradient if x is None else _fitted(gradient, node, x)
-                    pending[node] = pending[node] + gradient if node in pending else gradient
+                    gradient = gradient if x is None else _fitted(gradient, node, x._data)
+                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
             continue
-        outputs = made.outputs
-        if cotangent._data.shape != outputs.shape and not op.keeps_narrow(made):
-            cotangent = ops.broadcast_to(cotangent, outputs.shape)
-        out: Any = None
+        if cotangent._data.shape != out.shape and not op.keeps_narrow(made):
+            cotangent = ops.broadcast_to(cotangent, out.shape)
         if op.needs_out:
             device = cotangent._device
-            if outputs.__class__ is not device.array_type or device.level:
+            if out.__class__ is not device.array_type or device.level:
                 device = made.device(device)
-            out = _new(cotangent.__class__)  # `wrap`, written out: every record passes here
-            out._data = outputs
-            out._device = device
-            out._record = made
-        for node, x, rule in zip(parents, inputs, op.gradients):  # noqa: B905  checked at definition
+            out = tensors.wrap(cotangent.__class__, out, device, made)
+        else:
+            out = None
+        for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
             if node in wanted and rule is not None:
                 gradient = rule(cotangent, out, *inputs, **params)
                 if gradient is not None:
                     given, like = gradient._data, x._data
                     if given.dtype is not like.dtype or given.shape != like.shape:
-                        gradient = _fitted(gradient, node, x)
-                    pending[node] = pending[node] + gradient if node in pending else gradient
+                        gradient = _fitted(gradient, node, like)
+                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
     pending[None] = None  # where nothing connects
-    return [
-        _whole(pending.get(source), source) if source.__class__ is Record else pending.get(source)
-        for source in sources
-    ]
+    wholes = []
+    for source in sources:
+        cotangent = pending.get(source)
+        if cotangent.__class__ in _ARRAYS:
+            cotangent = tensors.wrap(tensors.Tensor, cotangent, backends.numpy, None)
+        if source.__class__ is Record and cotangent is not None:
+            cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
+        wholes.append(cotangent)
+    return wholes
+
+
+_ARRAYS: set[Any] = {np.ndarray, np.float32, np.float64}
+"""What the cotangents of a walk that nobody records may be on the NumPy device."""
+
+
+def _is_plain(cotangent: Any) -> bool:
+    """Whether a cotangent is a Tensor of which the array tells everything."""
+    return cotangent.__class__ is tensors.Tensor and cotangent._device is backends.numpy
+
+
+def _sum(x: Any, y: Any) -> Any:
+    """Two cotangents of one value together: Tensors, arrays, or parts."""
+    if x.__class__ is not y.__class__:
+        x, y = tensors.around(x), tensors.around(y)
+    return x + y
 
 
 def _freed(made: Record) -> GradientError:
@@ -484,19 +537,19 @@ def _freed(made: Record) -> GradientError:
     )
 
 
-def _fitted(cotangent: Tensor, node: Node | None, x: Tensor) -> Tensor:
-    """What an operation's rule gave for its input `x`, in the shape and dtype of `x`.
+def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
+    """What an operation's rule gave for an input, in the shape and dtype of its array `like`.
 
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
-    given, like = cotangent._data, x._data
+    given: Any = cotangent if cotangent.__class__ in _ARRAYS else cotangent._data
     if given.shape != like.shape:
         if not _is_narrow(given.shape, like.shape):
             cotangent = ops.movement.sum_to(cotangent, like.shape)
         elif node.__class__ is Leaf:
-            cotangent = ops.broadcast_to(cotangent, like.shape)
-    return cotangent if given.dtype is like.dtype else ops.astype(cotangent, like.dtype)
+            cotangent = ops.broadcast_to.of(cotangent, shape=like.shape)
+    return cotangent if given.dtype is like.dtype else ops.astype.of(cotangent, dtype=like.dtype)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -504,11 +557,6 @@ def _is_narrow(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array of shape `given` broadcasts to `shape`."""
     axes = zip(given[::-1], shape[::-1], strict=False)
     return len(given) <= len(shape) and all([g in (1, s) for g, s in axes])
-
-
-def _whole(cotangent: Tensor | None, source: Record) -> Tensor | None:
-    """The cotangent of a computed source, in the source's shape."""
-    return None if cotangent is None else ops.broadcast_to(cotangent, source.outputs.shape)
 
 
 _in_order = operator.attrgetter("sequence")
@@ -556,7 +604,8 @@ class Passage:
                 continue
             seen.add(node)
             if isinstance(node, Record) and node.sequence > self._start:
-                stack.extend(zip(node.parents or (), node.inputs or (), strict=True))
+                if node.parents is not None:
+                    stack.extend(zip(node.parents, node.inputs, strict=True))
             else:
                 found[node] = x
         return list(found.values())
@@ -576,7 +625,7 @@ def free(records: Iterable[Record], number: int) -> None:
             tapes = made.tapes
             alone = len(tapes) == 1 or _live.isdisjoint([n for n in tapes if n != number])
         if alone:
-            made.inputs = made.outputs = made.parents = None  # type: ignore[assignment]
+            made.operands = made.outputs = made.parents = None  # type: ignore[assignment]
 
 
 def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
@@ -584,7 +633,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     differentiable(target, "backward")
     node = target._record
     if isinstance(node, Leaf) and ALWAYS in node.tapes:
-        records, leaves, wanted = list[Record](), [node], set[Node | None]()
+        records, leaves, wanted = list[Record](), [node], set[Node | None]([node])
     elif isinstance(node, Record) and ALWAYS in node.tapes:
         records, leaves, wanted = reachable(node, ALWAYS)
     else:
@@ -726,7 +775,7 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     node = target._record
     if cotangent is None:
         data, device = target._data, target._device
-        one = np.ones(data.shape, data.dtype) if data.shape else np.asarray(data.dtype.type(1))
+        one = np.ones(data.shape, data.dtype) if data.shape else _one(data.dtype)
         start = tensors.wrap(target.__class__, device.adopt(one), device, None)
     elif (
         cotangent.__class__ is target.__class__
@@ -745,6 +794,14 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     pending[node] = pending[node] + start if node in pending else start
 
 
+@functools.lru_cache
+def _one(dtype: dtypes.DType) -> np.ndarray:
+    """Where nearly every walk starts: the 1 of a dtype."""
+    one = np.ones((), dtype)
+    one.flags.writeable = False
+    return one
+
+
 def describe(records: Sequence[Record]) -> Iterator[str]:
     """The records as numbered lines: `3. %3 float32(2, 1) = matmul(%1, a float32(4, 2))`, and the
     user's line. Computed values have a number, values from outside a letter."""
@@ -753,14 +810,17 @@ def describe(records: Sequence[Record]) -> Iterator[str]:
     for made in records:
         names[made] = f"%{len(rows) + 1}"
         operands = []
-        for x, node in zip(made.inputs or (), made.parents or (), strict=True):
+        parents = made.parents or ()  # none if it was freed
+        for x, node in zip(made.inputs if parents else (), parents, strict=True):
             if node in names and isinstance(node, Record):
                 operands.append(names[node])
             elif x is None or not hasattr(x, "shape"):
                 operands.append(names.get(node, repr(x)))
+            elif made.bare and node is None and not x.ndim:
+                operands.append(str(x._data))
             else:
-                known = (node or id(x)) in names
-                name = names.setdefault(node or id(x), _letter(names))
+                known = (node or id(x._data)) in names
+                name = names.setdefault(node or id(x._data), _letter(names))
                 operands.append(name if known else f"{name} {_typed(x._data)}")
         parameters = [f"{name}={value!r}" for name, value in made.params.items()]
         outputs = made.outputs if isinstance(made.outputs, tuple) else (made.outputs,)
@@ -783,4 +843,4 @@ def _typed(data: Any) -> str:
 
 
 # What follows is needed when a tape is walked; these modules need this one when they are imported.
-from . import ops, tensors  # noqa: E402
+from . import backends, ops, tensors  # noqa: E402

@@ -483,6 +483,13 @@ def wrap(kind: type[Tensor], data: Array, device: Device, record: Node | None) -
 _new: Any = object.__new__
 
 
+def around(x: Any, record: Node | None = None) -> Any:
+    """A bare array of the NumPy device as a Tensor, without a copy; anything else as it is."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return wrap(Tensor, x, backends.numpy, record)
+    return x
+
+
 class At:
     """`x.at`: what comes before an index."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import batching, dtypes, tensors
+from .. import backends, batching, dtypes, tensors
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
 from ..op import (
@@ -58,6 +58,7 @@ class Matmul(Op):
     """
 
     linear = (0, 1)
+    on_arrays = True
     gradients = (
         lambda g, _, x, y: _of_left(g, x, y),
         lambda g, _, x, y: _of_right(g, x, y),
@@ -159,9 +160,13 @@ def _misfit(x: Shape, y: Shape) -> ShapeError:
 matmul = Matmul()
 
 
-def _of_left(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _of_left(g: Any, x: Any, y: Any) -> Any:
     """The cotangent of x: g yᵀ, already summed where that is less work."""
-    a, b = x._data.ndim, y._data.ndim
+    a, b = x.ndim, y.ndim
+    if a == b == 2:
+        return _product(g, _transposed(y))
+    if not isinstance(g, Tensor):
+        return _of_left(*map(tensors.around, (g, x, y)))._data
     if a == 1 or b == 1:
         if a == b:
             return g * y
@@ -176,9 +181,13 @@ def _of_left(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return binary(matmul, g, _transposed(y))
 
 
-def _of_right(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _of_right(g: Any, x: Any, y: Any) -> Any:
     """The cotangent of y: xᵀ g, summed over what y was broadcast to as part of the product."""
-    a, b = x._data.ndim, y._data.ndim
+    a, b = x.ndim, y.ndim
+    if a == b == 2:
+        return _product(_transposed(x), g)
+    if not isinstance(g, Tensor):
+        return _of_right(*map(tensors.around, (g, x, y)))._data
     if a == 1 or b == 1:
         if a == b:
             return g * x
@@ -191,8 +200,15 @@ def _of_right(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return binary(matmul, _transposed(x), g)
 
 
-def _transposed(x: Tensor) -> Tensor:
-    return unary(permute_dims, x, swapped(x._data.ndim))
+def _product(x: Any, y: Any) -> Any:
+    """x @ y of Tensors, or of bare arrays."""
+    if isinstance(x, Tensor):
+        return binary(matmul, x, y)
+    return backends.numpy.kernels[matmul](x, y)
+
+
+def _transposed(x: Any) -> Any:
+    return unary(permute_dims, x, swapped(x._data.ndim)) if isinstance(x, Tensor) else x.mT
 
 
 def _as_matrices(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors, traces, tree
+from .. import backends, dtypes, tensors, traces, tree
 from ..backends import Array, Device
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
@@ -35,7 +35,7 @@ from ..tape import record
 from ..tensors import Tensor, TensorLike, wrap
 from .blocks import at_most, in_blocks
 from .kernels import onto
-from .logic import equal, greater_equal, isfinite, isnan, less, less_equal, logical_and, logical_or
+from .logic import equal, isfinite, isnan, less, less_equal, logical_and, logical_or
 
 __all__ = [
     "abs",
@@ -365,9 +365,10 @@ class Maximum(Binary):
 
     ufunc = "maximum"
     c = "({0} > {1} || {0} != {0} ? {0} : {1})"
+    on_arrays = True
     gradients = (
-        lambda g, _, x, y: g * step_share(x, y),
-        lambda g, _, x, y: g * step_share(y, x),
+        lambda g, _, x, y: g * step_share.of(x, y),
+        lambda g, _, x, y: g * step_share.of(y, x),
     )
     references = named_alike("maximum")
 
@@ -380,9 +381,10 @@ class Minimum(Binary):
 
     ufunc = "minimum"
     c = "({0} < {1} || {0} != {0} ? {0} : {1})"
+    on_arrays = True
     gradients = (
-        lambda g, _, x, y: g * step_share(y, x),
-        lambda g, _, x, y: g * step_share(x, y),
+        lambda g, _, x, y: g * step_share.of(y, x),
+        lambda g, _, x, y: g * step_share.of(x, y),
     )
     references = named_alike("minimum")
 
@@ -458,7 +460,8 @@ class Abs(Unary):
     ufunc = "absolute"
     c = "abs({0})"
     accepts = "iuf"
-    gradients = (lambda g, _, x: g * sign(x),)
+    on_arrays = True
+    gradients = (lambda g, _, x: g * sign.of(x),)
     references = named_alike("abs")
     domain = _NOT_ZERO
 
@@ -500,7 +503,8 @@ class Sqrt(Unary):
     ufunc = "sqrt"
     c = "sqrt({0})"
     result = "float"
-    gradients = (lambda g, out, x: zero_safe_divide(g, out * 2.0),)
+    on_arrays = True
+    gradients = (lambda g, out, x: zero_safe_divide.of(g, out * 2.0),)
     references = named_alike("sqrt")
     domain = _POSITIVE
     kinks = ((0,),)
@@ -806,7 +810,8 @@ class Sigmoid(Unary):
 
     c = "(1 / (1 + exp(-{0})))"
     result = "float"
-    gradients = (lambda g, out, x: binary(sigmoid_slope, g, out),)
+    on_arrays = True
+    gradients = (lambda g, out, x: sigmoid_slope.of(g, out),)
     references = {"tensorflow": "math.sigmoid", "torch": "sigmoid", "jax": "nn.sigmoid"}
 
     def forward(self, xp: Any, x: Array) -> Array:
@@ -846,7 +851,8 @@ class Sin(Unary):
     ufunc = "sin"
     c = "sin({0})"
     result = "float"
-    gradients = (lambda g, _, x: g * cos(x),)
+    on_arrays = True
+    gradients = (lambda g, _, x: g * cos.of(x),)
     references = named_alike("sin")
 
 
@@ -859,7 +865,8 @@ class Cos(Unary):
     ufunc = "cos"
     c = "cos({0})"
     result = "float"
-    gradients = (lambda g, _, x: -g * sin(x),)
+    on_arrays = True
+    gradients = (lambda g, _, x: -g * sin.of(x),)
     references = named_alike("cos")
 
 
@@ -977,7 +984,8 @@ class Tanh(Unary):
     ufunc = "tanh"
     c = "tanh({0})"
     result = "float"
-    gradients = (lambda g, out, x: binary(tanh_slope, g, out),)
+    on_arrays = True
+    gradients = (lambda g, out, x: tanh_slope.of(g, out),)
     references = named_alike("tanh")
 
 
@@ -1045,11 +1053,11 @@ atanh = Atanh()
 # What is neither a ufunc nor arithmetic
 
 
-def _inside(out: Tensor, x: Tensor, low: Any, high: Any) -> Tensor:
+def _inside(out: Any, x: Any, low: Any, high: Any) -> Any:
     numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
     if numbers and low <= high:
-        return equal(out, x)
-    return logical_and(greater_equal(x, low), less_equal(x, high))
+        return equal.of(out, x)
+    return (x >= low) & (x <= high)
 
 
 def _of_three(op: Op, x: Any, y: Any, z: Any) -> Tensor:
@@ -1086,7 +1094,9 @@ def _of_three(op: Op, x: Any, y: Any, z: Any) -> Tensor:
         raise op.explain(error, (x, y, z), {}) from None
     node = None
     if parents.count(None) < 3:
-        node = record(op, (x, y, z), tuple(parents), {}, data)
+        bare = op.on_arrays and device is backends.numpy
+        operands = tuple(arrays) if bare else (x, y, z)
+        node = record(op, operands, tuple(parents), {}, data, bare)
     return wrap(Tensor, data, device, node)
 
 
@@ -1095,10 +1105,11 @@ class Where(Elementwise):
 
     arity = 3
     c = "({0} ? {1} : {2})"
+    on_arrays = True
     gradients = (
         None,
-        lambda g, _, condition, x, y: where(condition, g, 0.0),
-        lambda g, _, condition, x, y: where(condition, 0.0, g),
+        lambda g, _, condition, x, y: where.of(condition, g, 0.0),
+        lambda g, _, condition, x, y: where.of(condition, 0.0, g),
     )
     references = {"tensorflow": "where", "torch": "where", "jax": "numpy.where"}
     domain = (booleans, _ANY, _ANY)
@@ -1158,10 +1169,11 @@ class Clip(Elementwise):
     arity = 3
     c = "({0} < {1} ? {1} : {0} > {2} ? {2} : {0})"
     accepts = "iuf"
+    on_arrays = True
     gradients = (
-        lambda g, out, x, low, high: where(_inside(out, x, low, high), g, 0.0),
-        lambda g, _, x, low, high: where(logical_and(x < low, less_equal(low, high)), g, 0.0),
-        lambda g, _, x, low, high: where(logical_or(x > high, less(high, low)), g, 0.0),
+        lambda g, out, x, low, high: where.of(_inside(out, x, low, high), g, 0.0),
+        lambda g, _, x, low, high: where.of((x < low) & (low <= high), g, 0.0),
+        lambda g, _, x, low, high: where.of((x > high) | (high < low), g, 0.0),
     )
     references = {
         "tensorflow": lambda tf, x, low, high: tf.clip_by_value(

@@ -56,12 +56,23 @@ def total(xp: Any, x: Array, axis: tuple[int, ...]) -> Array:
     return _add(x, axis, None, None, True)
 
 
+def sum_up(x: np.ndarray, axis: tuple[int, ...], dtype: Any, out: None, keepdims: bool) -> Any:
+    """NumPy's sum along axes. BLAS adds up small arrays of floats in a third of the time; and
+    columns more exactly, for NumPy adds up each row by row."""
+    if x.size <= _EXACT and not keepdims and dtype.char in "fd" and x.dtype is dtype:
+        if len(axis) == x.ndim:
+            return x.reshape(-1).dot(_ones(x.size, dtype))
+        if x.ndim == 2 and axis == (0,):
+            return _ones(len(x), dtype).dot(x)
+    return _add(x, axis, dtype, out, keepdims)
+
+
 _SHORT = 32
 """Elements of a row up to which it pays to turn rows into columns: to begin a row takes NumPy's
 reductions as long as a hundred elements."""
 
-_EXACT = 1024
-"""Elements of which BLAS's sum is as exact as NumPy's."""
+_EXACT = 8192
+"""Elements of which BLAS's sum is as exact as NumPy's, and made by one thread."""
 
 
 def _of_rows(x: np.ndarray, axis: tuple[int, ...]) -> bool:

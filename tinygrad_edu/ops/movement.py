@@ -30,6 +30,7 @@ from ..op import (
     unary,
 )
 from ..tensors import Operators, Tensor, TensorLike
+from .kernels import sum_up
 
 __all__ = [
     "atleast_1d",
@@ -902,25 +903,27 @@ def trace(x: TensorLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
     return reduction.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
-def sum_to(x: Tensor, shape: Shape, /) -> Tensor:
-    """x summed over the axes along which `shape` would be broadcast to it: the transpose of
-    broadcasting.
+def sum_to(x: Any, shape: Shape, /) -> Any:
+    """A Tensor, or a bare NumPy array, summed over the axes along which `shape` would be broadcast
+    to it: the transpose of broadcasting.
 
     >>> sum_to(tensors.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
     Tensor([4., 6.], dtype=float32)
     """
-    params = _sum_along_broadcast(x._data.shape, shape)
-    found = unary(reduction.sum, x, params) if params["axis"] else x
+    if not isinstance(x, Tensor):
+        found = sum_up(x, _repeated(x.shape, shape), x.dtype, None, False)
+        return found if found.shape == shape else found.reshape(shape)
+    axis = _repeated(x._data.shape, shape)
+    found = unary(reduction.sum, x, {"axis": axis, "keepdims": False}) if axis else x
     return found if found._data.shape == shape else reshape(found, shape)
 
 
 @functools.lru_cache(maxsize=4096)
-def _sum_along_broadcast(shape: Shape, narrow: Shape) -> dict[str, Any]:
-    """The parameters of the sum along the axes on which an array of shape `narrow` is repeated
-    when it is broadcast to `shape`."""
+def _repeated(shape: Shape, narrow: Shape) -> tuple[int, ...]:
+    """The axes on which an array of shape `narrow` is repeated when it is broadcast to `shape`."""
     extra = len(shape) - len(narrow)
     repeated = [i + extra for i, s in enumerate(narrow) if s == 1 and shape[i + extra] != 1]
-    return {"axis": (*range(extra), *repeated), "keepdims": False}
+    return (*range(extra), *repeated)
 
 
 def to_device(x: TensorLike, device: str | Device, /) -> Tensor:

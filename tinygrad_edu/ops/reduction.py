@@ -32,7 +32,7 @@ from ..op import (
 )
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, identity, subtract, where
-from .kernels import total
+from .kernels import sum_up, total
 from .logic import isnan, logical_not, not_equal
 from .movement import concat, moveaxis, reshape
 
@@ -77,12 +77,12 @@ def kept_shape(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple(1 if i in axes else size for i, size in enumerate(shape))
 
 
-def _beside(reduced: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+def _beside(reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """A reduced value in a shape that broadcasts over the elements that went into it."""
     if not axis or axis[-1] < len(axis):  # leading axes come back by broadcasting alone
         return reduced
-    kept = kept_shape(x._data.shape, axis)
-    return reduced if reduced._data.shape == kept else unary(reshape, reduced, {"shape": kept})
+    kept = kept_shape(x.shape, axis)
+    return reduced if reduced.shape == kept else reshape.of(reduced, shape=kept)
 
 
 class Reduction(Op, abstract=True):
@@ -182,7 +182,7 @@ class _Accumulation(Reduction, abstract=True):
     def total(self, xp: Any) -> Callable[..., Any]:
         """The sum or product, as a function of (x, axis, dtype, None, keepdims)."""
         if xp is np:
-            return getattr(np, self.ufunc).reduce
+            return sum_up if self.ufunc == "add" else getattr(np, self.ufunc).reduce
         named = getattr(xp, self.function)
         return lambda x, axis, dtype, out, keepdims: named(
             x, axis=axis, dtype=dtype, keepdims=keepdims
@@ -205,6 +205,7 @@ class Sum(_Accumulation):
 
     linear = (0,)
     function, ufunc = "sum", "add"
+    on_arrays = True
     gradients = (lambda g, _, x, axis, keepdims: _beside(g, x, axis),)
     references = _names("sum", "reduce_sum")
 
@@ -221,8 +222,9 @@ class Mean(_Accumulation):
 
     linear = (0,)
     function, ufunc = "sum", "add"
+    on_arrays = True
     gradients = (
-        lambda g, out, x, axis, keepdims: _beside(g / _count(x._data, out._data), x, axis),
+        lambda g, out, x, axis, keepdims: _beside(g / (x.size / (out.size or 1)), x, axis),
     )
     references = _names("mean", "reduce_mean")
 

@@ -87,7 +87,7 @@ class _Convolution(Op, abstract=True):
         if xp.__name__ == "jax.numpy":
             compute, module = self.on_jax, importlib.import_module("jax.lax")
         else:
-            compute, module = self.on_arrays, xp
+            compute, module = self.of_arrays, xp
         wide = dtypes.float32
 
         def kernel(a: Array, b: Array, **params: Any) -> Array:
@@ -98,7 +98,7 @@ class _Convolution(Op, abstract=True):
 
         return kernel
 
-    def on_arrays(self, xp: Any, a: Array, b: Array, how: _Geometry, /) -> Array:
+    def of_arrays(self, xp: Any, a: Array, b: Array, how: _Geometry, /) -> Array:
         """The result: of numpy or cupy, and two of its arrays."""
         raise NotImplementedError  # each of the three states its own
 
@@ -182,7 +182,7 @@ class Conv(_Convolution):
             raise ShapeError(f"{self.name}: no window of {kernel[:-2]} fits inputs of shape {x}")
         return (x[0], *counts, kernel[-1])
 
-    def on_arrays(self, xp: Any, x: Array, kernel: Array, how: _Geometry, /) -> Array:
+    def of_arrays(self, xp: Any, x: Array, kernel: Array, how: _Geometry, /) -> Array:
         *window, of_each, outputs = kernel.shape
         groups = how.groups
         apart = of_each == 1 < groups
@@ -291,7 +291,7 @@ class ConvTranspose(_Convolution):
             )
         return (g[0], *sizes, kernel[-2] * how.groups)
 
-    def on_arrays(self, xp: Any, g: Array, kernel: Array, how: _Geometry, /) -> Array:
+    def of_arrays(self, xp: Any, g: Array, kernel: Array, how: _Geometry, /) -> Array:
         *window, of_each, outputs = kernel.shape
         strides, padding, dilation, groups = how
         spans, apart = _spans(window, dilation), of_each == 1 < groups
@@ -301,7 +301,7 @@ class ConvTranspose(_Convolution):
             # A convolution with the kernel turned round: no sums scattered over memory. Its padding
             # would make NaN of an infinite kernel; no GPU waits for the answer.
             turned = how._replace(padding=_turned_padding(spans, padding))
-            return conv.on_arrays(xp, g, _turned(xp, kernel, groups), turned)
+            return conv.of_arrays(xp, g, _turned(xp, kernel, groups), turned)
         counts = zip(g.shape[1:-1], strides, spans, strict=True)
         sizes = [(count - 1) * step + span for count, step, span in counts]
         out = xp.zeros((g.shape[0], *sizes, of_each * groups), g.dtype)
@@ -404,7 +404,7 @@ class ConvKernel(_Convolution):
         ]
         return (*window, x[-1] // how.groups, g[-1])
 
-    def on_arrays(self, xp: Any, x: Array, g: Array, how: _Geometry, /) -> Array:
+    def of_arrays(self, xp: Any, x: Array, g: Array, how: _Geometry, /) -> Array:
         *window, of_each, outputs = shape = self.shape(x.shape, g.shape, how)
         groups = how.groups
         apart = of_each == 1 < groups
