@@ -192,6 +192,49 @@ def test_a_restored_dataset_goes_on_with_exactly_what_would_have_come(name: str)
         assert before + list(after) == everything, place
 
 
+@pytest.mark.parametrize("name", CHAINS)
+def test_groups_are_the_elements_several_at_a_time(name: str) -> None:
+    def in_groups(dataset: Dataset) -> Iterator[list[int]]:
+        for _ in range(3):
+            for count, found in dataset.groups(2):
+                batches = [found] if count == 1 else found
+                assert len(batches) == count
+                yield from [np.ravel(batch).tolist() for batch in batches]
+
+    found = []
+    for walk in (lambda data: passes(data, 3), in_groups):
+        edu.random.seed(0)
+        data = CHAINS[name]()
+        found.append([*itertools.islice(walk(data), 30), data.state_dict()])
+    assert found[0] == found[1]
+
+
+def test_groups_are_as_large_as_they_can_be_and_a_stop_is_between_them() -> None:
+    data = Dataset.from_arrays((X, Y)).batch(3)  # three batches, and a short one
+    assert [count for count, _ in data.groups(2)] == [2, 1, 1]
+    assert [count for count, _ in data.groups(4)] == [1] * 4
+    assert [count for count, _ in Dataset.from_arrays(Y).batch(5).groups(2)] == [2]
+    x, y = next(data.groups(3))[1]
+    np.testing.assert_array_equal(x, X[:9].reshape(3, 3, 2))
+    np.testing.assert_array_equal(y, Y[:9].reshape(3, 3))
+    resumed = Dataset.from_arrays((X, Y)).batch(3)
+    resumed.load_state_dict(data.state_dict())
+    assert [y.tolist() for _, y in resumed] == [[9]]
+    assert data.state_dict()["pass"] == resumed.state_dict()["pass"] - 1
+
+
+def test_batches_of_batches_are_those_of_rows_in_a_new_shape() -> None:
+    assert [y.tolist() for y in Dataset.from_arrays(Y).batch(2).batch(2)] == [
+        [[0, 1], [2, 3]],
+        [[4, 5], [6, 7]],
+        [[8, 9]],
+    ]
+    with pytest.raises(errors.ShapeError, match=r"\(4,\) and \(2,\)|\(2,\) and \(4,\)"):
+        list(Dataset.from_arrays(Y).batch(4).batch(3))
+    nothing = Dataset.from_arrays(np.ones((4, 0))).batch(2).batch(2)
+    assert [x.shape for x in nothing] == [(2, 2, 0)]
+
+
 def test_states_of_other_datasets_are_refused() -> None:
     shuffled = Dataset.from_arrays(Y).shuffle()
     with pytest.raises(errors.ArgumentError, match="shuffled 1 times"):

@@ -65,6 +65,18 @@ def test_metrics_update_in_a_compiled_step_without_compiling_again(device: str, 
         assert not any(np.any(v.numpy()) for v in metric.variables)
 
 
+def test_each_reset_is_to_the_first_value_also_after_updates_in_place(device: str) -> None:
+    with edu.device(device):
+        metric = metrics.Mean()
+        update = edu.jit(lambda x: metric.update_state(x))
+        for _ in range(3):
+            for x in ([1.0, 2.0], [6.0, 7.0]):
+                update(edu.tensor(x))
+            assert metric.result().item() == 4
+            metric.reset_state()
+            assert metric.result().item() == 0
+
+
 def test_a_metric_of_ones_own_resets_to_what_it_started_with() -> None:
     class Smallest(metrics.Metric):
         direction = "down"

@@ -394,6 +394,16 @@ def test_training_that_goes_on_takes_several_steps_a_call(monkeypatch: pytest.Mo
         assert_allclose(found, wanted, 1e-5)
 
 
+def test_steps_of_one_call_share_an_epoch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_MANY", 0)
+    monkeypatch.setattr(training, "_TOGETHER", 5)
+    model, _ = fitted()
+    kinds = {key[0]: each.cache_info() for key, each in model._compiled.programs.items()}
+    calls = {kind: found.hits + found.misses for kind, found in kinds.items()}
+    # Of an epoch's 12 whole batches 4 a call, and the short one alone.
+    assert calls == {"several": 4 * 3, "train": 4 * 1}
+
+
 def test_a_loss_that_is_not_finite_is_told_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_MANY", 0)
     monkeypatch.setattr(training, "_TOGETHER", 5)

@@ -164,17 +164,48 @@ class Dataset:
     # Iterating
 
     def __iter__(self) -> Iterator[Any]:
+        return self._iterate(self._begin())
+
+    def groups(self, size: int) -> Iterator[tuple[int, Any]]:
+        """The elements, where they are batches of rows `size` at a time, put together along a new
+        first axis; with how many it is. What is left at the end comes one by one, as it is.
+
+        >>> import numpy as np
+        >>> for count, batches in Dataset.from_arrays(np.arange(5)).batch(2).groups(2):
+        ...     print(count, batches.tolist())
+        2 [[0, 1], [2, 3]]
+        1 [4]
+        """
+        return self._iterate_groups(self._begin(), size)
+
+    def _begin(self) -> _Place:
+        """Where the next iteration begins."""
         if not self._resumed:
             self._place = _Place(self._place.run + 1, 0)
         self._resumed = False
         for step in self._chain():
             step._prepare()
-        return self._iterate(self._place)
+        return self._place
 
     def _iterate(self, place: _Place) -> Iterator[Any]:
         for element in self._stream((place.run,), place.element):
             place.element += 1
             yield element
+        self._ended(place)
+
+    def _iterate_groups(self, place: _Place, size: int) -> Iterator[tuple[int, Any]]:
+        if not self._numbered():
+            yield from zip(itertools.repeat(1), self._iterate(place))
+            return
+        table = self._table((place.run,))
+        whole = table.whole if isinstance(table, _BatchedTable) else 0
+        while (start := place.element) < len(table):
+            count = size if start + size <= whole else 1
+            place.element += count
+            yield count, table.one(start) if count == 1 else table.many(slice(start, start + count))
+        self._ended(place)
+
+    def _ended(self, place: _Place) -> None:
         if place is self._place:  # nobody has begun another pass meanwhile
             self._place, self._resumed = _Place(place.run + 1, 0), True
 
@@ -481,7 +512,7 @@ class _Batched(_Step):
         length = self._source._length()
         return length if length in (None, math.inf) else _batches(length, self.size, self._drop)
 
-    def _table(self, run: Run) -> Table:
+    def _table(self, run: Run) -> _BatchedTable:
         return _BatchedTable(self._source._table(run), self.size, self._drop)
 
     def _flow(self, run: Run, start: int) -> Iterator[Any]:
@@ -494,15 +525,21 @@ class _Batched(_Step):
 class _BatchedTable:
     def __init__(self, table: Table, size: int, drop_remainder: bool) -> None:
         self._table, self._size, self._drop = table, size, drop_remainder
+        self._rows = len(table)
+        self.whole = self._rows // size  # the batches that are not short
 
     def __len__(self) -> int:
-        return _batches(len(self._table), self._size, self._drop)
+        return _batches(self._rows, self._size, self._drop)
 
     def one(self, number: int) -> Any:
         start = number * self._size
-        return self._table.many(slice(start, min(start + self._size, len(self._table))))
+        return self._table.many(slice(start, min(start + self._size, self._rows)))
 
     def many(self, where: Where) -> Any:
+        if isinstance(where, slice) and where.stop <= self.whole:
+            count, size = where.stop - where.start, self._size
+            rows = self._table.many(slice(where.start * size, where.stop * size))
+            return tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), rows)
         return stacked([self.one(int(i)) for i in np.arange(len(self))[where]])
 
 

@@ -103,7 +103,7 @@ class Metric(registry.Configured):
     def __init__(self, name: str | None = None, dtype: DTypeLike = None) -> None:
         self.name = name or registry.snake_case(type(self).__name__)
         self.dtype = dtypes.as_dtype(dtypes.float32 if dtype is None else dtype)
-        self._state: list[tuple[Variable, np.ndarray]] = []
+        self._state: list[tuple[Variable, Tensor]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch, and give the value over all."""
@@ -133,11 +133,11 @@ class Metric(registry.Configured):
     ) -> Variable:
         """State of this shape, 0 unless an initializer says otherwise."""
         found = self.dtype if dtype is None else dtypes.as_dtype(dtype)
-        start = np.zeros(shape, found)
+        start = tensors.tensor(np.zeros(shape, found))
         if initializer is not None:
             from . import initializers
 
-            start = initializers.get(initializer)(tuple(shape), found).numpy()
+            start = initializers.get(initializer)(tuple(shape), found)
         variable = Variable(start, trainable=False, name=name)
         self._state.append((variable, start))
         return variable

@@ -799,7 +799,7 @@ def _one(dtype: dtypes.DType) -> np.ndarray:
     """Where nearly every walk starts: the 1 of a dtype."""
     one = np.ones((), dtype)
     one.flags.writeable = False
-    return one
+    return one.view()  # of which nobody can change that
 
 
 def describe(records: Sequence[Record]) -> Iterator[str]:

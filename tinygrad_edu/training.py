@@ -7,11 +7,12 @@ little more than its program. All data becomes a `data.Dataset`, which knows whe
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -465,8 +466,14 @@ class Trainable:
             if not state.step:
                 self.reset_metrics()
             told.on_epoch_begin(epoch, None)
-            with closing(feed.batches(state.step)) as batches:
-                logs = self._epoch(state, feed, batches, told)
+            together = self._together(feed, told)
+            given: Any = (
+                feed.batches(state.step)
+                if together == 1
+                else feed.groups(state.step, together, self._joins())
+            )
+            with closing(given):
+                logs = self._epoch(state, feed, given, told, together)
             if not logs:
                 break  # a generator that had ended
             if measured is not None and _is_due(epoch, validation_freq):
@@ -479,31 +486,30 @@ class Trainable:
         return logs
 
     def _epoch(
-        self, state: FitState, feed: _Feed, batches: Iterator[Any], told: CallbackList
+        self, state: FitState, feed: _Feed, given: Iterator[Any], told: CallbackList, together: int
     ) -> dict[str, float]:
-        """The steps of one epoch; the logs at its end, none if there was no batch."""
+        """The steps of one epoch, with batches or with groups of them; the logs at its end, none if
+        there was no batch."""
         guard = _Guard(self, state)
         reads = told.reads("on_train_batch_end")
         begin, end = told.on_train_batch_begin, told.on_train_batch_end
-        together = self._together(feed, told)
         known: Any = None
         run: Any = None
         result: Any = None
         # What is done here for every step is what `fit` costs: it is written for speed.
-        groups: Any = batches if together == 1 else _grouped(batches, together)
-        for group in groups:
+        for batch in given:
             begin(state.step, None)
             try:
                 if together == 1:
-                    leaves, structure = group
+                    leaves, structure = batch
                     if structure is not known:
                         known, run = structure, self._program("train", structure)
                     result = run(*leaves)
                 else:
-                    result = self._several(group, together)
+                    result = self._several(batch)
             except _LossError as error:
-                raise guard.refused(error.loss, state.step, group) from None
-            state.step += 1 if together == 1 else len(group)
+                raise guard.refused(error.loss, state.step, batch) from None
+            state.step += 1 if together == 1 else batch.steps
             guard.note(result, state.step)
             end(state.step - 1, self._logs(result) if reads else None)
             if self.stop_training:
@@ -518,22 +524,26 @@ class Trainable:
 
     def _together(self, feed: _Feed, told: CallbackList) -> int:
         """How many steps go into one program: what `compile` was told; or several, on a device
-        where a call takes as long as a small step, if nobody can see the difference."""
+        where a call takes as long as a small step, if nobody can see the difference. These share
+        an epoch's batches evenly, so that few are left over."""
         compiled = self._settings("fit")
-        if compiled.together > 1 or compiled.eager or backends.current() is backends.numpy:
+        if compiled.together > 1 or not self._joins():
             return compiled.together
         seen = told.counts() or _overwrites(self, "train_step")
         pays = compiled.steps >= _MANY and 0 < feed.batch_bytes <= _MOST // _TOGETHER
-        return _TOGETHER if pays and not seen else 1
+        if seen or not pays or not feed.full:
+            return 1
+        return feed.full // math.ceil(feed.full / _TOGETHER)
 
-    def _several(self, group: list[Any], together: int) -> Any:
-        """Several steps, in one program where they are alike and as many as usual, and that pays;
-        their results, stacked."""
-        structure = group[0][1]
-        signatures = {(s, *[(x.shape, x.dtype) for x in leaves]) for leaves, s in group}
-        pays = len(group) == together and group[0][0][0].device != "numpy"
-        if len(signatures) > 1 or not pays or self._settings("fit").eager:
-            results = [self._program("train", s)(*leaves) for leaves, s in group]
+    def _joins(self) -> bool:
+        """Whether several steps are to be one program: not where a call costs next to nothing."""
+        return not self._settings("fit").eager and backends.current() is not backends.numpy
+
+    def _several(self, group: _Group) -> Any:
+        """Several steps, in one program if their batches are stacked; their results, stacked."""
+        structure = group.structure
+        if structure is None:
+            results = [self._program("train", s)(*leaves) for leaves, s in group.batches]
             return tree.map(lambda *xs: ops.stack(list(xs)), *results)
         step = self._program("train", structure)
         programs = self._programs("train")
@@ -544,9 +554,7 @@ class Trainable:
                 return ops.scan(lambda carry, rows: (carry, step(*rows)), 0, list(stacks))[1]
 
             programs[key] = compilation.jit(run)
-        columns = zip(*[leaves for leaves, _ in group], strict=True)
-        stacked = [np.stack([x.numpy() for x in column]) for column in columns]
-        return programs[key](*map(compilation.lent, stacked))
+        return programs[key](*group.stacks)
 
     def _logs(self, result: Any = None) -> dict[str, float]:
         """Logs as numbers: of the metrics, or what a step of the user's has given."""
@@ -807,7 +815,7 @@ class _Guard:
         if not self._active or not results:
             return
         mean = self._model._compiled.loss_mean
-        if mean is not None and math.isfinite(mean.result()):
+        if mean is not None and math.isfinite(mean.total):
             return
         for step, result in results:
             loss = result.get("loss") if isinstance(result, dict) else result
@@ -835,6 +843,15 @@ class _Guard:
         )
 
 
+class _Group(NamedTuple):
+    """Batches that are learned together: each by itself, or `stacks` of them, of one structure."""
+
+    steps: int
+    batches: Sequence[Any]
+    stacks: Sequence[Tensor] = ()
+    structure: tree.Structure | None = None
+
+
 class _Feed:
     """What a method was given, as batches of Tensors."""
 
@@ -846,6 +863,9 @@ class _Feed:
 
     batch_bytes = 0
     """How large a batch is; 0 if nobody knows."""
+
+    full = 0
+    """How many batches of that size there are, in a pass over arrays."""
 
     def __init__(
         self,
@@ -878,10 +898,11 @@ class _Feed:
             if class_weight is not None:
                 found["sample_weight"] = _class_weights(method, found["y"], class_weight)
             self._arrays = tuple(found.values())
-            leaves, self._structure = tree.flatten(self._arrays)
-            rows = Dataset.from_arrays(leaves)
+            self._leaves, self._structure = tree.flatten(self._arrays)
+            rows = Dataset.from_arrays(self._leaves)
             self.data = (rows.shuffle() if shuffle else rows).batch(batch_size or 32)
-            self.batch_bytes = (batch_size or 32) * sum([leaf[:1].nbytes for leaf in leaves])
+            self.batch_bytes = (batch_size or 32) * sum([x[:1].nbytes for x in self._leaves])
+            self.full = size // (batch_size or 32)
         else:
             if y is not None or sample_weight is not None or batch_size is not None:
                 raise ArgumentError(
@@ -942,13 +963,30 @@ class _Feed:
 
     def batches(self, start: int) -> Generator[tuple[list[Tensor], tree.Structure], None, None]:
         """The batches of an epoch, from number `start` on."""
-        convert = self._row if self.is_array else self._batch
+        convert = self._rows() if self.is_array else self._batch
         if self._limit is None:
             yield from map(convert, self.data)
             self.ended = self.once
             return
         for batch in self._limited(self._limit - start):
             yield convert(batch)
+
+    def groups(self, start: int, size: int, joins: bool) -> Generator[_Group, None, None]:
+        """The same, up to `size` at a time: stacked, if they are to be, as many and alike."""
+        rest: Any
+        if self.is_array and self._limit is None and joins:
+            rest, convert = [], self._rows()
+            for count, leaves in self.data.groups(size):
+                if count > 1:
+                    yield _Group(count, (), *convert(leaves))
+                else:
+                    rest.append(convert(leaves))
+            if rest:
+                yield _Group(len(rest), rest)
+            return
+        with closing(self.batches(start)) as batches:
+            while rest := list(itertools.islice(batches, size)):
+                yield _stacked(rest) if joins and len(rest) == size else _Group(len(rest), rest)
 
     def _limited(self, count: int) -> Iterator[Any]:
         """So many batches from where the last epoch ended, over several passes if need be."""
@@ -992,9 +1030,15 @@ class _Feed:
             self._objective.check_targets(self.method, found["y"])
         return tuple(found.values())
 
-    def _row(self, leaves: list[np.ndarray]) -> tuple[list[Tensor], tree.Structure]:
-        """A batch of its own arrays."""
-        return [self._tensor(leaf) for leaf in leaves], self._structure
+    def _rows(self) -> Callable[[Sequence[np.ndarray]], tuple[list[Tensor], tree.Structure]]:
+        """What makes Tensors of a batch of its own arrays. Written for speed."""
+        make, structure = self.make, self._structure
+        dtypes = [self._cast(leaf) for leaf in self._leaves]
+
+        def convert(batch: Sequence[np.ndarray]) -> tuple[list[Tensor], tree.Structure]:
+            return [make(x, dtype) for x, dtype in zip(batch, dtypes, strict=True)], structure
+
+        return convert
 
     def _batch(self, batch: Any) -> tuple[list[Tensor], tree.Structure]:
         return self._tensors(self._parts(batch))
@@ -1082,15 +1126,15 @@ def _check_counts(method: str, **counts: Any) -> None:
             raise ArgumentError(f"{method}: {name} is a number from 1 on, not {count!r}")
 
 
-def _grouped(batches: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    group = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _stacked(batches: Sequence[Any]) -> _Group:
+    """Batches as a group: stacked, if they are alike."""
+    structure = batches[0][1]
+    signatures = {(s, *[(x.shape, x.dtype) for x in leaves]) for leaves, s in batches}
+    if len(signatures) > 1:
+        return _Group(len(batches), batches)
+    columns = zip(*[leaves for leaves, _ in batches], strict=True)
+    stacks = [compilation.lent(np.stack([x.numpy() for x in column])) for column in columns]
+    return _Group(len(batches), (), stacks, structure)
 
 
 def _is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
