@@ -51,3 +51,33 @@ def test_the_cross_entropy_of_classes_of_any_integers(dtype: str, compiled: bool
     chosen = np.eye(10)[classes]
     assert_allclose(value.item(), -(np.log((shares * chosen).sum(-1)) * weights).sum())
     assert_allclose(slope.numpy(), (shares - chosen) * weights[..., None], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "shape",
+    [(5000, 1), (3000, 2), (700, 7), (2, 40, 256), (5, 1024), (5, 1025), (3, 4000), (9999,)],
+)
+def test_running_sums_of_rows_of_any_length(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(2, *shape)).astype(dtype)
+    found, pull_back = edu.vjp(lambda x: edu.cumulative_sum(x, axis=-1), edu.tensor(x))
+    (slope,) = pull_back(edu.tensor(g))
+    for ours, of, turn in ((found, x, slice(None)), (slope, g, slice(None, None, -1))):
+        exact = of[..., turn].cumsum(-1, dtype="longdouble")[..., turn]
+        bound = np.abs(of).sum(-1, dtype="float64", keepdims=True) * np.finfo(dtype).eps
+        assert ours.dtype == dtype
+        assert (np.abs(ours.numpy() - exact) <= bound).all()
+    whole = (x * 9).astype("int32")
+    assert_array_equal(edu.cumulative_sum(edu.tensor(whole), axis=-1).numpy(), whole.cumsum(-1))
+
+
+def test_what_is_not_finite_stays_in_its_row_of_running_sums() -> None:
+    x = np.ones((64, 100), "float32")
+    x[1, 99], x[2, 0], x[3, 5] = np.inf, -np.inf, np.nan
+    x[5, 99] = x[6, 0] = 3e38  # their sum would overflow
+    with np.errstate(all="raise"):
+        found, pull_back = edu.vjp(lambda x: edu.cumulative_sum(x, axis=-1), edu.tensor(x))
+        (slope,) = pull_back(edu.tensor(x))
+    assert_allclose(found.numpy(), x.cumsum(-1), rtol=1e-6)
+    assert_allclose(slope.numpy(), x[:, ::-1].cumsum(-1)[:, ::-1], rtol=1e-6)

@@ -175,6 +175,29 @@ def test_far_out_an_activation_is_x_or_0_and_nothing_overflows(
     "function",
     [ops.gelu, lambda x: ops.gelu(x, approximate=False), ops.silu, ops.softplus, ops.softsign],
 )
+def test_an_activation_within_a_loop_of_a_program_is_the_eager_one(
+    function: Callable[..., Any], dtype: str
+) -> None:
+    def between(x: Any) -> Any:
+        return function(x * 2.0) + 1.0
+
+    def slope(x: Any) -> Any:
+        found, pull_back = edu.vjp(between, x)
+        return pull_back(ops.ones_like(found))[0]
+
+    x = edu.tensor(np.random.default_rng(0).normal(scale=2, size=(1200, 1000)), dtype)
+    program = edu.jit(lambda x: (between(x), slope(x)))
+    assert "parallel(" in program.lower(x).as_text("python")
+    for found, expected in zip(program(x), (between(x), slope(x)), strict=True):
+        units = 4 * float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=units, atol=units)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize(
+    "function",
+    [ops.gelu, lambda x: ops.gelu(x, approximate=False), ops.silu, ops.softplus, ops.softsign],
+)
 def test_an_activation_of_a_large_array_is_that_of_its_parts(
     function: Callable[..., Any], dtype: str
 ) -> None:

@@ -131,9 +131,9 @@ a vjp method, or no_gradient = "why there is none"
     needs_out = True
     """Whether one of its gradients takes the result; found when the class is defined."""
     on_arrays = False
-    """Whether its gradients may be given bare NumPy arrays in place of Tensors, and then give such.
-    So it is where each is a lambda of nothing but its arguments, `lambda g, _, x, y: g * y`; others
-    may state it."""
+    """Whether its gradients, or its `vjp`, may be given bare NumPy arrays in place of Tensors, and
+    then give such. So it is where each is a lambda of nothing but its arguments, as in
+    `lambda g, _, x, y: g * y`; others with one output may state it."""
     no_gradient: str | None = None
     references: ClassVar[dict[str, Any]] = {}
     domain: Domain | tuple[Domain, ...] = real(-3, 3)
@@ -489,8 +489,10 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
     first: Any = operands[0]
     kind = first.__class__
     inputs: Sequence[Any] = operands
+    bare = False
     if alike(op, operands):
         device = first._device
+        bare = op.on_arrays and device is _numpy and kind is Tensor
         arrays = [x._data for x in inputs]
         parents = tuple([x._record for x in inputs])
     else:
@@ -507,7 +509,8 @@ def apply(op: Op, *operands: TensorLike, **params: Any) -> Any:
         inputs, data = _apart(inputs, operands, data)
     node = None
     if op.no_gradient is None and parents.count(None) < len(parents):
-        node = record(op, tuple(inputs), parents, params, data)
+        bare = bare and (data.dtype is _float32 or data.dtype is _float64)
+        node = record(op, tuple(arrays if bare else inputs), parents, params, data, bare)
     if isinstance(data, tuple):
         return picked(kind, device, node, data)
     return wrap(kind, data, device, node)

@@ -462,9 +462,13 @@ def walk_back(
                 data = cotangent if is_array else cotangent._data[()]
                 if data.shape != out.shape and not op.keeps_narrow(made):
                     data = ops.broadcast_to.of(data, shape=out.shape)
+                given = None
+                if rules is None:  # their vjp gives them at once
+                    needed = [node in wanted for node in parents]
+                    given = rules = op.vjp(needed, data, out, inputs, params)
                 for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
                     if node in wanted and rule is not None:
-                        gradient = rule(data, out, *inputs, **params)
+                        gradient = rule if given else rule(data, out, *inputs, **params)
                         if gradient is not None:
                             if gradient.shape != x.shape or gradient.dtype is not x.dtype:
                                 gradient = _fitted(gradient, node, x)

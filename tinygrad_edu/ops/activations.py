@@ -18,7 +18,7 @@ from ..backends import Array
 from ..errors import ArgumentError
 from ..op import Binary, Elementwise, Unary, apply, binary, normalize_axis, real
 from ..tensors import Tensor, TensorLike
-from .blocks import at_least, at_most, between, in_blocks_of_out
+from .blocks import BLOCK, at_least, at_most, in_blocks_of_out, not_above, not_below
 from .elementwise import abs, exp, expm1, minimum, sigmoid, sign, tanh, where
 from .kernels import alone, constants, in_float32, into, kept, onto, times
 from .reduction import as_float
@@ -61,7 +61,8 @@ class Relu(Unary):
 
     c = "({0} < 0 ? 0 : {0})"
     accepts = "iuf"
-    gradients = (lambda g, _, x: binary(gate, g, x),)
+    gradients = (lambda g, _, x: gate.of(g, x),)
+    on_arrays = True
     references = {"tensorflow": "nn.relu", "torch": "relu", "jax": "nn.relu"}
     domain = real(-3, 3, away=(0,))
     kinks = ((0,), (-0.0,))
@@ -93,7 +94,22 @@ def _in_steps(xp: Any, forward: Callable[..., Array]) -> Callable[..., Array]:
     """A kernel of many steps, which takes `out`: halves in float32, and large arrays of NumPy's
     block by block."""
     compute = in_float32(xp, forward)
-    return in_blocks_of_out(compute) if xp is np else compute
+    if xp is not np:
+        return compute
+    blocked = in_blocks_of_out(compute)
+
+    def kernel(*operands: Any, out: Any = None) -> Any:
+        x = operands[-1]
+        if x.size <= BLOCK and x.dtype.itemsize > 2:
+            return forward(np, *operands, out)  # without a detour, where that takes time
+        return blocked(*operands) if out is None else compute(*operands, out=out)
+
+    return kernel
+
+
+def divided(x: Array, y: Array) -> Array:
+    """x / y, in the place of y, a kernel's own temporary, where that is possible."""
+    return np.divide(x, y, y) if isinstance(y, np.ndarray) else x / y
 
 
 class _Smooth(Unary, abstract=True):
@@ -125,16 +141,16 @@ class Silu(_Smooth):
     """
 
     c = "({0} / (1 + exp(-{0})))"
-    gradients = (lambda g, _, x: binary(silu_slope, g, x),)
+    gradients = (lambda g, _, x: silu_slope.of(g, x),)
+    on_arrays = True
     references = {"tensorflow": "nn.silu", "torch": "nn.functional.silu", "jax": "nn.silu"}
 
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         lowest, one = constants(xp, x, _LOWEST[x.dtype.itemsize], 1)
-        found = at_least(xp, x, lowest, out)
-        powers = onto(xp.exp, xp.negative(found))
+        x = not_below(xp, x, lowest)
+        powers = onto(xp.exp, into(xp.negative, x, out))
         powers += one
-        found /= powers
-        return found
+        return divided(x, powers)
 
 
 silu = Silu()
@@ -164,7 +180,7 @@ class SiluSlope(_Slope):
     def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
         limit = -_LOWEST[x.dtype.itemsize]
         one, limit, lowest = constants(xp, x, 1, limit, -limit)
-        x = between(xp, x, lowest, limit)
+        x = not_above(xp, not_below(xp, x, lowest), limit)
         powers = onto(xp.exp, into(xp.negative, x, out))
         more = powers + one
         powers /= more  # 1 - s; first, for x times the power may overflow
@@ -186,26 +202,27 @@ class Gelu(_Smooth):
     """x times the normal distribution function of x."""
 
     c = "(0.5 * {0} * (1 + erf({0} * 0.70710678118654752)))"
-    gradients = (lambda g, out, x: apply(gelu_slope, g, x, out),)
+    gradients = (lambda g, out, x: gelu_slope.of(g, x, out),)
+    on_arrays = True
 
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         if x.dtype.itemsize > 4:
             found = at_least(xp, x, -40.0, out)
             bounded = at_most(xp, found, 40.0)
             return times(found, 0.5 * (1 + erf.forward(xp, bounded * math.sqrt(0.5))))
-        bounded = between(xp, x, -7.0, 7.0)  # further out exp would overflow
+        one, low, high, first, *others, last = constants(xp, x, 1, -7, 7, -_LOGIT[0], *_LOGIT[1:])
+        x = not_below(xp, x, low)  # further out exp would overflow
+        bounded = not_above(xp, x, high)
         square = xp.square(bounded)
-        powers = square * -_LOGIT[0]
-        for coefficient in _LOGIT[1:-1]:
+        powers = square * first if out is None else xp.multiply(square, first, out)
+        for coefficient in others:
             powers -= coefficient
             powers *= square
-        powers -= _LOGIT[-1]
+        powers -= last
         powers *= bounded
         powers = onto(xp.exp, powers)
-        powers += 1
-        found = at_least(xp, x, -7.0, out)
-        found /= powers
-        return found
+        powers += one
+        return divided(x, powers)
 
 
 # The normal distribution function is 1 / (1 + exp(-x p(x * x))); this p, highest power first, was
@@ -238,18 +255,19 @@ class GeluSlope(Elementwise):
         return _in_steps(xp, self.forward)
 
     def forward(self, xp: Any, g: Array, x: Array, y: Array, out: Any = None) -> Array:
-        bounded = between(xp, x, -40.0, 40.0)
+        low, high, half, density = constants(xp, x, -40, 40, -0.5, _DENSITY)
+        bounded = not_above(xp, not_below(xp, x, low), high)
         if bounded is not x:
-            y = between(xp, y, -40.0, 40.0)
+            y = not_above(xp, not_below(xp, y, low), high)
         found = into(xp.square, bounded, out)
         if xp is np and found.size and found.min() > _NEAR:
             share = y / bounded
         else:
             near = found <= _NEAR
             share = xp.where(near, 0.5, y / xp.where(near, 1, bounded))
-        found *= -0.5
+        found *= half
         found = onto(xp.exp, found)
-        found *= _DENSITY
+        found *= density
         found *= bounded
         found += share
         return times(found, g)
@@ -264,21 +282,21 @@ class GeluTanh(_Smooth):
     """An approximation of gelu: x * (1 + tanh(y)) / 2, y = sqrt(2 / pi) * (x + 0.044715 x**3)."""
 
     c = "(0.5 * {0} * (1 + tanh(0.79788456080286536 * {0} * (1 + 0.044715 * {0} * {0}))))"
-    gradients = (lambda g, _, x: binary(gelu_tanh_slope, g, x),)
+    gradients = (lambda g, _, x: gelu_tanh_slope.of(g, x),)
+    on_arrays = True
 
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         # (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y)), which is as good as 0 and 1 further out.
-        one, ten, steepness, bend = constants(xp, x, 1, 10, 2 * _STEEPNESS, -_BEND)
-        found = at_least(xp, x, -ten, out)
-        bounded = at_most(xp, found, ten)
-        powers = xp.square(bounded)
+        one, low, high, steepness, bend = constants(xp, x, 1, -10, 10, 2 * _STEEPNESS, -_BEND)
+        x = not_below(xp, x, low)
+        bounded = not_above(xp, x, high)
+        powers = into(xp.square, bounded, out)
         powers *= bend
         powers -= steepness
         powers *= bounded
         powers = onto(xp.exp, powers)
         powers += one
-        found /= powers
-        return found
+        return divided(x, powers)
 
 
 _STEEPNESS = math.sqrt(2 / math.pi)
@@ -295,8 +313,9 @@ class GeluTanhSlope(_Slope):
     )
 
     def forward(self, xp: Any, g: Array, x: Array, out: Any = None) -> Array:
-        one, ten, steepness, bend, three = constants(xp, x, 1, 10, 2 * _STEEPNESS, -_BEND, -3)
-        x = between(xp, x, -ten, ten)  # as good as 0 and 1 further out
+        one, low, high, three = constants(xp, x, 1, -10, 10, -3)
+        steepness, bend = constants(xp, x, 2 * _STEEPNESS, -_BEND)
+        x = not_above(xp, not_below(xp, x, low), high)  # as good as 0 and 1 further out
         square = xp.square(x)
         square *= bend
         powers = square - steepness if out is None else xp.subtract(square, steepness, out)
@@ -348,7 +367,8 @@ class Softplus(_Smooth):
     """
 
     c = "(fmax({0}, 0) + log1p(exp(-fabs({0}))))"
-    gradients = (lambda g, _, x: g * sigmoid(x),)
+    gradients = (lambda g, _, x: g * sigmoid.of(x),)
+    on_arrays = True
     references = {
         "tensorflow": "math.softplus",
         # PyTorch goes over to x itself above a threshold, 20 unless told otherwise.
@@ -359,7 +379,7 @@ class Softplus(_Smooth):
     def forward(self, xp: Any, x: Array, out: Any = None) -> Array:
         found = onto(xp.negative, into(xp.abs, x, out))
         found = onto(xp.log1p, onto(xp.exp, found))
-        found += relu.forward(xp, x)
+        found += at_least(xp, x, 0)
         return found
 
 
@@ -422,9 +442,10 @@ class LeakyRelu(Binary):
 
     c = "({0} > 0 ? {0} : {0} * {1})"
     gradients = (
-        lambda g, _, x, slope: g * binary(leaky_slope, x, slope),
-        lambda g, _, x, slope: g * where(x > 0, 0.0, x),
+        lambda g, _, x, slope: g * leaky_slope.of(x, slope),
+        lambda g, _, x, slope: g * where.of(x > 0, 0.0, x),
     )
+    on_arrays = True
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
         return in_float32(xp, self.forward)
@@ -448,11 +469,7 @@ class LeakySlope(Binary):
     def forward(self, xp: Any, x: Array, slope: Array) -> Array:
         positive = x > 0
         if xp is np and 0 <= alone(slope) <= 1:
-            # A quarter of the time that NumPy's `where` takes, and 1 - slope + slope is 1 exactly.
-            found = positive.astype(x.dtype)
-            found *= 1 - slope
-            found += slope
-            return found
+            return at_least(xp, positive.astype(x.dtype), slope)  # quicker than NumPy's `where`
         return xp.where(positive, x.dtype.type(1), xp.asarray(slope, x.dtype))
 
 
@@ -474,15 +491,16 @@ class Elu(Binary):
 
     c = "({0} > 0 ? {0} : {1} * expm1({0}))"
     gradients = (
-        lambda g, _, x, alpha: g * binary(elu_slope, x, alpha),
-        lambda g, _, x, alpha: g * expm1(minimum(x, 0.0)),
+        lambda g, _, x, alpha: g * elu_slope.of(x, alpha),
+        lambda g, _, x, alpha: g * expm1.of(minimum.of(x, 0.0)),
     )
+    on_arrays = True
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
         return in_float32(xp, self.forward)
 
     def forward(self, xp: Any, x: Array, alpha: Array) -> Array:
-        found = onto(xp.expm1, x.clip(-np.inf, 0)) * alpha
+        found = onto(xp.expm1, x.clip(-np.inf, 0)) * alpha  # NumPy's minimum loses the sign of 0
         if xp is np and 0 < alone(alpha) <= 1:
             return np.maximum(x, found)
         return xp.where(x > 0, x, found)
@@ -501,7 +519,7 @@ class EluSlope(Binary):
         return in_float32(xp, self.forward)
 
     def forward(self, xp: Any, x: Array, alpha: Array) -> Array:
-        found = onto(xp.exp, x.clip(-np.inf, 0))  # 1 where x is positive
+        found = onto(xp.exp, at_most(xp, x, 0))  # 1 where x is positive
         if xp is np and alone(alpha) == 1:
             return found
         return xp.where(x > 0, found, found * alpha)

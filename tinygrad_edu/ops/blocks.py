@@ -88,9 +88,16 @@ def at_least(xp: Any, x: Array, bottom: float, out: Any = None) -> Array:
     return x.clip(bottom, np.inf, out=out) if x.size > 2000 else np.maximum(x, bottom, out=out)
 
 
-def between(xp: Any, x: Array, bottom: float, top: float) -> Array:
-    """x, or the nearer of two numbers if it is not between them; x itself where all of it is, which
-    NumPy can tell in less time than it takes to copy."""
+def not_below(xp: Any, x: Array, bottom: float) -> Array:
+    """As `at_least`, but x itself where none of it is smaller, which NumPy can tell in less time
+    than it takes to copy."""
     if xp is not np or x.size <= 2000:
-        return xp.minimum(xp.maximum(x, bottom), top)
-    return x if bottom <= x.min() and x.max() <= top else x.clip(bottom, top)
+        return xp.maximum(x, bottom)
+    return x if x.min() >= bottom else x.clip(bottom, np.inf)
+
+
+def not_above(xp: Any, x: Array, top: float) -> Array:
+    """As `at_most`, but x itself where none of it is larger."""
+    if xp is not np or x.size <= 2000:
+        return xp.minimum(x, top)
+    return x if x.max() <= top else x.clip(-np.inf, top)

@@ -266,6 +266,7 @@ class Getitem(Indexed):
     """
 
     moves = True
+    on_arrays = True
     examples = (
         example((3,), index=1),
         example((3, 4), index=(-1, slice(1, 3))),
@@ -327,7 +328,7 @@ class Getitem(Indexed):
     ) -> list[Tensor | None]:
         x, *arrays = inputs
         index = params["index"]
-        found = apply(getitem_transpose, cotangent, *arrays, index=index, shape=x.shape)
+        found = getitem_transpose.of(cotangent, *arrays, index=index, shape=x.shape)
         return [found, *[None] * len(arrays)]
 
 
@@ -525,14 +526,10 @@ def _accumulate(ufunc: np.ufunc, out: np.ndarray, place: tuple[Any, ...], values
     NumPy has a quick loop for one flat array of indices. Of a whole row, which is the usual case,
     it adds two floats at a time if they are taken for a complex number.
     """
-    parts, whole = list(place), 0
-    while parts and (parts[-1] is Ellipsis or _is_whole(parts[-1])):
-        whole += parts.pop() is not Ellipsis
-    used = sum([part is not None for part in parts])
-    if any([part is Ellipsis for part in parts]):  # what comes after it counts from the end
-        used = out.ndim - whole
-    shape, row = out.shape[:used], math.prod(out.shape[used:])
-    starts = np.arange(math.prod(shape)).reshape(shape)[tuple(parts)]
+    used, starts = _starts(out.shape, place)
+    row = math.prod(out.shape[used:])
+    if starts.size * row < _FEW:
+        return ufunc.at(out, place, values)
     into = out.reshape(-1)
     part = (*starts.shape, *out.shape[used:])
     if values.shape != part:
@@ -545,6 +542,25 @@ def _accumulate(ufunc: np.ufunc, out: np.ndarray, place: tuple[Any, ...], values
     if row != 1:
         starts = (starts[:, None] * row + np.arange(row)).reshape(-1)
     ufunc.at(into, starts, values)
+
+
+_FEW = 200
+"""Elements that NumPy adds up one by one before the quick loop would have begun."""
+
+
+def _starts(shape: Shape, place: tuple[Any, ...]) -> tuple[int, np.ndarray]:
+    """How many axes an index uses, counting none at the end that it takes whole, and where along
+    all of them together its places are."""
+    if len(place) == 1 and place[0].__class__ is np.ndarray:
+        return 1, place[0].astype(np.intp, copy=False)
+    parts, whole = list(place), 0
+    while parts and (parts[-1] is Ellipsis or _is_whole(parts[-1])):
+        whole += parts.pop() is not Ellipsis
+    used = sum([part is not None for part in parts])
+    if any([part is Ellipsis for part in parts]):  # what comes after it counts from the end
+        used = len(shape) - whole
+    shape = shape[:used]
+    return used, np.arange(math.prod(shape)).reshape(shape)[tuple(parts)]
 
 
 def _is_whole(part: Any) -> bool:

@@ -313,13 +313,14 @@ class SparseCrossentropy(_OfClass):
 
     gradients = (
         None,
-        lambda g, _, t, x, highest, powers, sums, axis: apply(
-            _sparse_slope, t, x, powers, sums, g, axis=axis
+        lambda g, _, t, x, highest, powers, sums, axis: _sparse_slope.of(
+            t, x, powers, sums, g, axis=axis
         ),
         None,
         None,
         None,
     )
+    on_arrays = True
 
     def infer(
         self, t: Aval, x: Aval, highest: Aval, powers: Aval, sums: Aval, *, axis: int
@@ -332,6 +333,7 @@ class SparseCrossentropy(_OfClass):
         if not x.size:
             return xp.zeros(t.shape, x.dtype)
         if xp is np and axis == x.ndim - 1:
+            _check_classes(t, x.shape[axis])
             chosen = x.take(_at(t, x.shape[axis]))
         else:
             chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
@@ -395,7 +397,6 @@ _sparse_slope = SparseCrossentropySlope()
 def _at(t: np.ndarray, classes: int) -> np.ndarray:
     """Where the elements at the classes t of the last axis are, counted through all elements: for
     `take` and `put`, which are quicker than an index for each axis."""
-    _check_classes(t, classes)
     rows = np.arange(0, t.size * classes, classes)
     return np.add(rows.reshape(t.shape), t, dtype=np.intp)  # of uint64 too
 

@@ -36,7 +36,7 @@ __all__ = [
 class _Scaled(Op, abstract=True):
     """Base of softmax and its logarithm: along axes, integers become float32, halves compute in it.
 
-    States `compute(xp, x, axis)`; x may be empty, but not along these axes.
+    x may be empty, but not along these axes.
     """
 
     arity = 1
@@ -54,8 +54,17 @@ class _Scaled(Op, abstract=True):
         return Aval(x.shape, x.dtype if dtypes.is_float(x.dtype) else dtypes.float32)
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
-        compute = in_float32(xp, self.forward)
-        return lambda x, *, axis: compute(x, axis=axis) if x.size else x
+        forward = self.forward
+        compute = in_float32(xp, forward)
+
+        def kernel(x: Array, *, axis: tuple[int, ...]) -> Array:
+            if not x.size:
+                return x
+            if x.dtype.itemsize > 2:
+                return forward(xp, x, axis=axis)
+            return compute(x, axis=axis)
+
+        return kernel
 
 
 class Softmax(_Scaled):
@@ -68,7 +77,8 @@ class Softmax(_Scaled):
     Tensor([0.5, 0.5], dtype=float32)
     """
 
-    gradients = (lambda g, out, x, axis: apply(softmax_slope, g, out, axis=axis),)
+    gradients = (lambda g, out, x, axis: softmax_slope.of(g, out, axis=axis),)
+    on_arrays = True
     references = {"tensorflow": "nn.softmax", "torch": "softmax", "jax": "nn.softmax"}
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...]) -> Array:
@@ -120,7 +130,8 @@ class LogSoftmax(_Scaled):
     Tensor([   0., -200.], dtype=float32)
     """
 
-    gradients = (lambda g, out, x, axis: apply(log_softmax_slope, g, out, axis=axis),)
+    gradients = (lambda g, out, x, axis: log_softmax_slope.of(g, out, axis=axis),)
+    on_arrays = True
     references = {"tensorflow": "nn.log_softmax", "torch": "log_softmax", "jax": "nn.log_softmax"}
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...]) -> Array:

@@ -3,8 +3,8 @@ scaled and moved by parameters that are learned."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary, w
 from ..tensors import Tensor, TensorLike, as_tensor
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient
-from .kernels import dots, in_float32, total
+from .kernels import constants, dots, in_float32, sum_up, total
 from .movement import reshape
 from .reduction import as_float, kept_shape, mean
 
@@ -31,19 +31,27 @@ __all__ = [
 ]
 
 
-def _average(xp: Any, x: Array, axis: tuple[int, ...], count: float) -> Array:
+def _average(xp: Any, x: Array, axis: tuple[int, ...], count: Any) -> Array:
     """The mean along axes, which stay in place."""
-    if xp is np and axis == (x.ndim - 1,) and x.size > _LARGE:
-        found = (x @ np.ones(x.shape[-1], x.dtype))[..., None]  # by BLAS, three times as fast
+    if xp is np and x.ndim == 2 and axis == (1,):
+        found = x.dot(_ones(x.shape[1], x.dtype))[:, None]  # by BLAS, three times as fast
     else:
         found = total(xp, x, axis)
     found /= count
     return found
 
 
-def _spread(xp: Any, x: Array, axis: tuple[int, ...], count: float, epsilon: float) -> Array:
-    """The square root of the mean square along axes, and epsilon."""
-    return xp.sqrt(dots(xp, x, x, axis) / count + epsilon)
+@functools.lru_cache
+def _ones(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    return np.ones(count, dtype)
+
+
+def _mean_square(xp: Any, x: Array, axis: tuple[int, ...], count: Any, epsilon: Any) -> Array:
+    """The mean square along axes, which stay in place, and epsilon."""
+    found = dots(xp, x, x, axis)
+    found /= count
+    found += epsilon
+    return found
 
 
 _LARGE = 10_000  # elements
@@ -81,9 +89,9 @@ class Standardize(_Normalization):
     )
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
-        count = _count(x, axis)
+        count, epsilon = constants(xp, x, _count(x, axis), epsilon)
         found = x - _average(xp, x, axis, count)
-        found /= _spread(xp, found, axis, count, epsilon)
+        found /= xp.sqrt(_mean_square(xp, found, axis, count, epsilon))
         return found
 
 
@@ -109,9 +117,9 @@ class StandardizeSlope(_Normalization):
     def forward(
         self, xp: Any, g: Array, x: Array, *, axis: tuple[int, ...], epsilon: float
     ) -> Array:
-        count = _count(x, axis)
+        count, epsilon = constants(xp, x, _count(x, axis), epsilon)
         found = x - _average(xp, x, axis, count)
-        variance = dots(xp, found, found, axis) / count + epsilon
+        variance = _mean_square(xp, found, axis, count, epsilon)
         found *= dots(xp, g, found, axis) / (variance * -count)
         found += g
         found -= _average(xp, g, axis, count)
@@ -129,7 +137,8 @@ class RootMeanSquare(_Normalization):
     )
 
     def forward(self, xp: Any, x: Array, *, axis: tuple[int, ...], epsilon: float) -> Array:
-        return x / _spread(xp, x, axis, _count(x, axis), epsilon)
+        count, epsilon = constants(xp, x, _count(x, axis), epsilon)
+        return x / xp.sqrt(_mean_square(xp, x, axis, count, epsilon))
 
 
 class RootMeanSquareSlope(_Normalization):
@@ -148,8 +157,8 @@ class RootMeanSquareSlope(_Normalization):
     def forward(
         self, xp: Any, g: Array, x: Array, *, axis: tuple[int, ...], epsilon: float
     ) -> Array:
-        count = _count(x, axis)
-        square = dots(xp, x, x, axis) / count + epsilon
+        count, epsilon = constants(xp, x, _count(x, axis), epsilon)
+        square = _mean_square(xp, x, axis, count, epsilon)
         found = x * (dots(xp, g, x, axis) / (square * -count))
         found += g
         found /= xp.sqrt(square)
@@ -159,6 +168,7 @@ class RootMeanSquareSlope(_Normalization):
 class LayerNorm(_Normalization):
     """standardize(x) * gamma + beta, along the last axes, whose shape gamma and beta have."""
 
+    on_arrays = True
     axes: ClassVar[tuple[str, ...]] = ()
 
     def forward(
@@ -189,7 +199,7 @@ class LayerNorm(_Normalization):
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
     ) -> Sequence[Tensor | None]:
         x, gamma, _ = inputs
-        found: Sequence[Tensor] = apply(layer_norm_slope, cotangent, x, gamma, **params)
+        found: Sequence[Tensor] = layer_norm_slope.of(cotangent, x, gamma, **params)
         return found
 
 
@@ -213,7 +223,11 @@ class LayerNormSlope(_Normalization):
         if not x.size:
             return x, xp.zeros_like(gamma), xp.zeros_like(gamma)
         rows, cotangent = x.reshape(-1, size), g.reshape(-1, size)
-        slope = _slope_of_blocks if xp is np and x.size > _LARGE else partial(_slope_of_rows, xp)
+        slope = (
+            _slope_of_blocks
+            if xp is np and x.size > _LARGE
+            else functools.partial(_slope_of_rows, xp)
+        )
         found, of_gamma, of_beta = slope(cotangent, rows, gamma.reshape(size), epsilon)
         shape = gamma.shape
         return found.reshape(x.shape), of_gamma.reshape(shape), of_beta.reshape(shape)
@@ -235,44 +249,41 @@ class LayerNormSlope(_Normalization):
 def _slope_of_rows(
     xp: Any, g: Array, x: Array, gamma: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    size = float(gamma.size)
+    size, epsilon = constants(xp, x, float(gamma.size), epsilon)
     centered = x - _average(xp, x, (1,), size)
-    variance = dots(xp, centered, centered, (1,)) / size + epsilon
+    variance = _mean_square(xp, centered, (1,), size, epsilon)
     spread = xp.sqrt(variance)
     product = g * centered
-    of_gamma = (1 / spread).reshape(len(x)) @ product
-    centered *= (product @ gamma)[:, None] / (variance * -size)
-    centered -= (g @ gamma)[:, None] / size
+    of_gamma = xp.reciprocal(spread).reshape(len(x)).dot(product)
+    variance *= -size
+    centered *= product.dot(gamma)[:, None] / variance
+    centered -= g.dot(gamma)[:, None] / size
     centered += g * gamma
     centered /= spread
-    return centered, of_gamma, g.sum(0)
+    return centered, of_gamma, sum_up(g, (0,), g.dtype, None, False) if xp is np else g.sum(0)
 
 
 def _layer_norm_of_blocks(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: float
 ) -> np.ndarray:
-    """Some rows after others, so that they stay in the cache."""
+    """Some rows after others: what lies between x and the result stays in the cache."""
     size = gamma.size
     rows = x.reshape(-1, size)
     found = np.empty(rows.shape, x.dtype)
-    minus_mean = rows @ np.ones(size, x.dtype)
-    minus_mean /= -size
     factor, ones = _as_row(gamma.reshape(size)), _as_row(np.ones(size, x.dtype))
-    step = max(1, _BLOCK // size)
-    scratch = np.empty((step, size), x.dtype)
-    offset = np.empty((step, size), x.dtype)
+    step = max(1, min(_BLOCK // size, len(rows)))
+    first, second, offset = np.empty((3, step, size), x.dtype)
     offset[:] = beta.reshape(size)
     for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        y = found[part]
-        np.matmul(_as_column(minus_mean[part]), ones, out=y)
-        y += rows[part]
+        part = rows[start : start + step]
+        count = len(part)
+        y = _centered(part, ones, first[:count])
         spread = np.vecdot(y, y)
         spread /= size
         spread += epsilon
         np.sqrt(spread, out=spread)
-        y *= np.matmul(_as_column(1 / spread), factor, out=scratch[: len(y)])
-        y += offset[: len(y)]
+        y *= np.matmul(_as_column(1 / spread), factor, out=second[:count])
+        np.add(y, offset[:count], out=found[start : start + count])
     return found.reshape(x.shape)
 
 
@@ -280,44 +291,51 @@ def _slope_of_blocks(
     g: np.ndarray, x: np.ndarray, gamma: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_slope_of_rows`, some rows after others."""
-    count, size = x.shape
+    size = gamma.size
     found = np.empty(x.shape, x.dtype)
-    minus_mean = x @ np.ones(size, x.dtype)
-    minus_mean /= -size
-    along_gamma = g @ gamma
-    along_gamma /= -size
-    of_beta = np.ones(count, x.dtype) @ g
-    of_gamma = np.zeros(size, x.dtype)
+    of_gamma, of_beta = np.zeros((2, size), x.dtype)
     factor, ones = _as_row(gamma), _as_row(np.ones(size, x.dtype))
-    step = max(1, _BLOCK // size)
-    scratch = np.empty((step, size), x.dtype)
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        y, cotangent = found[part], g[part]
-        other = scratch[: len(y)]
-        np.matmul(_as_column(minus_mean[part]), ones, out=y)
-        y += x[part]
+    share = gamma / -size
+    step = max(1, min(_BLOCK // size, len(x)))
+    first, second = np.empty((2, step, size), x.dtype)
+    many = np.ones(step, x.dtype)
+    for start in range(0, len(x), step):
+        part, cotangent = x[start : start + step], g[start : start + step]
+        count = len(part)
+        other = second[:count]
+        y = _centered(part, ones, first[:count])
         precision = np.vecdot(y, y)
         precision /= size
         precision += epsilon
         np.divide(1, precision, out=precision)
         root = np.sqrt(precision)
         np.multiply(cotangent, y, out=other)
-        of_gamma += root @ other
-        along = other @ gamma
-        along /= -size
+        of_gamma += root.dot(other)
+        of_beta += many[:count].dot(cotangent)
+        along = other.dot(share)
         along *= precision
         along *= root
         y *= np.matmul(_as_column(along), ones, out=other)
-        y += np.matmul(_as_column(along_gamma[part] * root), ones, out=other)
+        along = cotangent.dot(share)
+        along *= root
+        y += np.matmul(_as_column(along), ones, out=other)
         np.matmul(_as_column(root), factor, out=other)
         other *= cotangent
-        y += other
+        np.add(y, other, out=found[start : start + count])
     return found, of_gamma, of_beta
 
 
 _BLOCK = 1 << 18
 """Elements a block: of fewer, NumPy's cost for a call counts; more of them leave the cache."""
+
+
+def _centered(x: np.ndarray, ones: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Rows without their means."""
+    mean = x.dot(ones[0])
+    mean /= -x.shape[1]
+    np.matmul(_as_column(mean), ones, out=out)
+    out += x
+    return out
 
 
 def _as_column(x: np.ndarray) -> np.ndarray:

@@ -96,11 +96,11 @@ class _Accumulation(Op, abstract=True):
     def kernel(self, xp: Any) -> Callable[..., Any]:
         def compute(x: Array, *, axis: int, reverse: bool) -> Array:
             turned = _part(axis, None, None, -1)
-            given = x[turned] if reverse else x
             wide = dtypes.float32 if x.dtype.itemsize == 2 else x.dtype
             if xp is np and x.size > 4096 and self.ufunc == "add" and axis == x.ndim - 1:
-                found = _added_up(given, wide)
-            elif xp is np:
+                return _added_up(x, wide, reverse).astype(x.dtype, copy=False)
+            given = x[turned] if reverse else x
+            if xp is np:
                 found = getattr(np, self.ufunc).accumulate(given, axis, wide)
             else:
                 found = getattr(xp, self.function)(given, axis=axis, dtype=wide)
@@ -113,18 +113,52 @@ class _Accumulation(Op, abstract=True):
         return Aval(x.shape, accumulator(x.dtype))
 
 
-def _added_up(x: np.ndarray, dtype: DType) -> np.ndarray:
-    """The running sum along the last axis, in half of NumPy's time, and closer: where each sum
-    waits for the last one, sixteen steps in all groups of sixteen at once, then the groups' sums.
+def _added_up(x: np.ndarray, dtype: DType, reverse: bool) -> np.ndarray:
+    """The running sum along the last axis, in a third of NumPy's time, where each sum waits for the
+    last one, and closer: sums of 2, of 4, of 8 neighbours, each of two of half as many.
+
+    Source: W. D. Hillis, G. L. Steele, Data parallel algorithms, Communications of the ACM 29
+    (1986), 1170-1183.
     """
     *lead, size = x.shape
-    groups = np.zeros((*lead, -(-size // 16), 16), dtype)
-    flat = groups.reshape((*lead, -1))
-    flat[..., :size] = x
-    for i in range(1, 16):
-        groups[..., i] += groups[..., i - 1]
-    groups[..., 1:, :] += np.add.accumulate(groups[..., :-1, -1], -1)[..., None]
-    return flat[..., :size]
+    if size > 4 * _GROUP:
+        groups = np.zeros((*lead, -(-size // _GROUP), _GROUP), dtype)
+        groups.reshape((*lead, -1))[..., :size] = x
+        groups = _added_up(groups, dtype, reverse)
+        sums, later = groups[..., :-1, -1], groups[..., 1:, :]
+        if reverse:
+            sums, later = groups[..., 1:, 0], groups[..., :-1, :]
+        later += _added_up(sums, dtype, reverse)[..., None]
+        return groups.reshape((*lead, -1))[..., :size]
+    rows = np.ascontiguousarray(x, dtype).reshape(-1, size)
+    found = np.empty(rows.shape, dtype)
+    step = min(max(1, _BLOCK // size), len(rows))
+    spare = np.empty((step, size), dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # for what is not kept
+        for start in range(0, len(rows), step):
+            _add_up_rows(rows[start : start + step], found[start : start + step], spare, reverse)
+    return found.reshape(x.shape)
+
+
+_GROUP = 256
+_BLOCK = 1 << 18  # elements, a few of which stay in the cache
+
+
+def _add_up_rows(x: np.ndarray, found: np.ndarray, spare: np.ndarray, reverse: bool) -> None:
+    """The running sums of rows, from one array to the other and back, so that they end in `found`.
+    All rows are taken for one, and where a sum would reach into another row it is put right."""
+    size = x.shape[1]
+    passes = max(1, (size - 1).bit_length())
+    places = (spare[: len(x)], found) if passes % 2 == 0 else (found, spare[: len(x)])
+    for i in range(passes):
+        by, new = 1 << i, places[i % 2]
+        sums, far, own = slice(by, None), slice(None, -by), slice(None, by)
+        if reverse:
+            sums, far, own = far, sums, slice(-by, None)
+        flat = x.reshape(-1)
+        np.add(flat[sums], flat[far], out=new.reshape(-1)[sums])
+        new[:, own] = x[:, own]
+        x = new
 
 
 class CumulativeSum(_Accumulation):
@@ -139,10 +173,9 @@ class CumulativeSum(_Accumulation):
 
     function, ufunc, neutral = "cumsum", "add", 0
     gradients = (
-        lambda g, _, x, axis, reverse: unary(
-            cumulative_sum, g, {"axis": axis, "reverse": not reverse}
-        ),
+        lambda g, _, x, axis, reverse: cumulative_sum.of(g, axis=axis, reverse=not reverse),
     )
+    on_arrays = True
     references = {
         "tensorflow": lambda tf, x, axis, include_initial=False: tf.math.cumsum(
             tf.concat([tf.zeros_like(tf.reduce_sum(x, axis, True)), x], axis)

@@ -144,7 +144,8 @@ class Erf(_Special):
     """
 
     c = "erf({0})"
-    gradients = (lambda g, _, x: g * exp(_LOG_SLOPE - square(x)),)
+    gradients = (lambda g, _, x: g * exp.of(_LOG_SLOPE - square.of(x)),)
+    on_arrays = True
     references = {"tensorflow": "math.erf", "torch": "special.erf", "jax": "lax.erf"}
 
     def formula(self, xp: Any, x: Array) -> Array:
@@ -173,7 +174,8 @@ class Erfc(_Special):
     """
 
     c = "erfc({0})"
-    gradients = (lambda g, _, x: -g * exp(_LOG_SLOPE - square(x)),)
+    gradients = (lambda g, _, x: -g * exp.of(_LOG_SLOPE - square.of(x)),)
+    on_arrays = True
     references = {"tensorflow": "math.erfc", "torch": "special.erfc", "jax": "lax.erfc"}
 
     def formula(self, xp: Any, x: Array) -> Array:
