@@ -66,8 +66,9 @@ def sum_up(x: np.ndarray, axis: tuple[int, ...], dtype: Any, out: None, keepdims
     if x.size <= _EXACT and not keepdims and dtype.char in "fd" and x.dtype is dtype:
         if len(axis) == x.ndim:
             return x.reshape(-1).dot(_ones(x.size, dtype))
-        if x.ndim == 2 and axis == (0,):
-            return _ones(len(x), dtype).dot(x)
+        if x.ndim == 2 and axis:
+            ones = _ones(x.shape[axis[0]], dtype)
+            return x.dot(ones) if axis[0] else ones.dot(x)
     return _add(x, axis, dtype, out, keepdims)
 
 

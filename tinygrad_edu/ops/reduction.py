@@ -384,8 +384,8 @@ def _others_in_row(row: Any, join: Callable[..., Any]) -> Any:
     return join([others * right, others * left], axis=-1)
 
 
-def _of_extreme(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
-    return apply(_shares, x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
+def _of_extreme(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return _shares.of(x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
 
 
 class Shares(Op):
@@ -413,6 +413,7 @@ class Max(Reduction):
     """The largest element along axes; NaN where there is one. Ties share the gradient."""
 
     function, ufunc, accepts_empty = "max", "maximum", False
+    on_arrays = True
     gradients = (_of_extreme,)
     references = _names("max", "reduce_max", "amax")
 
@@ -424,6 +425,7 @@ class Min(Reduction):
     """The smallest element along axes; NaN where there is one. Ties share the gradient."""
 
     function, ufunc, accepts_empty = "min", "minimum", False
+    on_arrays = True
     gradients = (_of_extreme,)
     references = _names("min", "reduce_min", "amin")
 
@@ -520,12 +522,10 @@ class Var(Reduction):
     """
 
     function, ufunc = "var", "add"
+    on_arrays = True
     gradients: tuple[Gradient | None, ...] | None = (
-        lambda g, _, x, axis, correction, keepdims: apply(
-            _deviations,
-            x,
-            _beside(g * (2 * _inverse_freedom(x._data.shape, axis, correction)), x, axis),
-            axis=axis,
+        lambda g, _, x, axis, correction, keepdims: _deviations.of(
+            x, _beside(g * (2 * _inverse_freedom(x.shape, axis, correction)), x, axis), axis=axis
         ),
     )
     references = {
@@ -563,7 +563,7 @@ class Var(Reduction):
             squares = _centered(xp, wide, axis)
             if xp is np:
                 np.multiply(squares, squares, squares)
-                total = _add_up(squares, axis, None, None, keepdims)
+                total = sum_up(squares, axis, squares.dtype, None, keepdims)
             else:
                 total = xp.sum(xp.square(squares), axis=axis, keepdims=keepdims)
             found = self.finish(xp, total * _inverse_freedom(x.shape, axis, correction))
@@ -592,16 +592,11 @@ class Std(Var):
     """
 
     function = "std"
+    on_arrays = True
     gradients = (
-        lambda g, out, x, axis, correction, keepdims: apply(
-            _deviations,
+        lambda g, out, x, axis, correction, keepdims: _deviations.of(
             x,
-            _beside(
-                g
-                * unary(_over, out, {"number": _inverse_freedom(x._data.shape, axis, correction)}),
-                x,
-                axis,
-            ),
+            _beside(g * _over.of(out, number=_inverse_freedom(x.shape, axis, correction)), x, axis),
             axis=axis,
         ),
     )
@@ -702,9 +697,10 @@ class Logsumexp(Reduction):
     """
 
     function, ufunc = "logsumexp", "logaddexp"
+    on_arrays = True
     gradients = (
         lambda g, out, x, axis, keepdims: (
-            apply(_softmax_of, x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
+            _softmax_of.of(x, _beside(out, x, axis), axis=axis) * _beside(g, x, axis)
         ),
     )
     references = {
