@@ -12,6 +12,7 @@ from dataclasses import replace
 from tinygrad_edu import dtypes, ops, tracing, transforms
 from tinygrad_edu.graph import Equation, Graph, Value, inferred
 from tinygrad_edu.op import Op
+from tinygrad_edu.ops.activations import gate
 
 from .rewriting import Rule, Sweep, instead, is_real, rewritten, same
 
@@ -38,6 +39,11 @@ def _neutral(right: str, left: str = "") -> Rule:
         return None
 
     return rule
+
+
+def _plus_zero(sweep: Sweep, made: Equation) -> Equation | Value | None:
+    """The integer 0 is neutral to integers; of floats it makes 0.0 of -0.0."""
+    return None if dtypes.is_float(made.outputs[0].dtype) else _neutral("0", "0")(sweep, made)
 
 
 def _is(number: float | None, wanted: str) -> bool:
@@ -249,10 +255,24 @@ def _chosen(sweep: Sweep, made: Equation) -> Equation | Value | None:
     return instead(made, ops.where, inner.inputs[0], y, x)
 
 
+def _of_result(sweep: Sweep, made: Equation) -> Equation | None:
+    """gate(g, x) is gate(g, relu(x)): where nothing else takes x, it is done with after relu."""
+    g, x = made.inputs
+    users = sweep.users(x)
+    found = [user.outputs[0] for user in users if user.op is ops.relu]
+    if (
+        not found
+        or found[0] not in sweep.makers
+        or any([u.op not in (ops.relu, gate) for u in users])
+    ):
+        return None
+    return instead(made, gate, g, found[0])
+
+
 _ELEMENTWISE: Sequence[Rule] = (_of_narrow,)
 
 _EXACT: Mapping[Op, Sequence[Rule]] = {
-    ops.add: (_neutral("-0.0", "-0.0"), _neutral("0", "0"), _plus_negative, _of_narrow),
+    ops.add: (_neutral("-0.0", "-0.0"), _plus_zero, _plus_negative, _of_narrow),
     ops.subtract: (_neutral("0.0"), _neutral("0"), _plus_negative, _of_narrow),
     ops.multiply: (_neutral("1", "1"), _times_negative, _squared, _of_narrow),
     ops.divide: (_neutral("1"), _times_negative, _over_power_of_two, _of_narrow),
@@ -260,6 +280,7 @@ _EXACT: Mapping[Op, Sequence[Rule]] = {
     ops.negative: (_negated, _of_narrow),
     ops.square: (_even, _of_narrow),
     ops.abs: (_even, _of_narrow),
+    gate: (_of_result, _of_narrow),
     ops.identity: (_nothing,),
     ops.stop_gradient: (_nothing,),
     tracing.assigned: (_nothing,),

@@ -227,7 +227,8 @@ def early_factors(graph: Graph) -> Graph:
     it saves work.
 
     If all gradients are scaled by 0.1, so may be the cotangent they come from; and for
-    `(q @ k.T) / 8` it is less work to divide q, where q is smaller than the product.
+    `(q @ k.T) / 8` it is less work to divide q, where q is smaller than the product. Squares do not
+    mind: of `0.1 * g` and `0.001 * g**2` there remain `h` and `0.1 * h**2`.
     """
     return _Earlier(graph).moved()
 
@@ -247,8 +248,10 @@ class _Earlier(Sweep):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.takers = _takers(graph)
+        self.squares = _squares(graph)
         self.wishes = self._agreed_upon()
         self.scaled: dict[Value, Value] = {}
+        self.squared: dict[Value, tuple[Value, float]] = {}  # and how many times as large it is
 
     def moved(self) -> Graph:
         if not self.wishes:
@@ -259,6 +262,12 @@ class _Earlier(Sweep):
             own = _by_number(made)
             if own is not None and own[0] in self.scaled:
                 self._arrived(made.outputs[0], self.scaled[own[0]])
+            elif own is not None and own[0] in self.squared:
+                square, times = self.squared[own[0]]
+                _multiply(self, made, square, _Factor(own[1] / times))
+            elif (x := self.squares.get(made.outputs[0])) in self.scaled:
+                square = self.make(made, ops.square, self.scaled[x])
+                self.squared[made.outputs[0]] = square, self.wishes[x].number ** 2
             elif any([made.inputs[i] in self.scaled for i in self.takers.get(made, ())]):
                 wish = self.wishes[made.outputs[0]]
                 self.scaled[made.outputs[0]] = self._times(made, wish.number)
@@ -316,13 +325,14 @@ class _Earlier(Sweep):
 
     def _agreed_upon(self) -> dict[Value, _Wish]:
         """For each value what all that takes it agrees on."""
+        squared = set(self.squares.values())
         found: dict[Value, _Wish | None] = {}
         found.update({x: None for x in self.graph.outputs if isinstance(x, Value)})
         for made in reversed(self.graph.equations):
             wish, takers = found.get(made.outputs[0]), self.takers.get(made, ())
             own = _by_number(made)
             for i, x in enumerate(made.inputs):
-                if not isinstance(x, Value):
+                if not isinstance(x, Value) or made.outputs[0] in self.squares:
                     continue
                 mine = None
                 if own is not None and own[0] is x:
@@ -331,6 +341,8 @@ class _Earlier(Sweep):
                 elif i in takers and wish is not None:
                     saves = min(wish.saves, self._cost(made)) / len(takers)
                     mine = _Wish(wish.number, saves)
+                if mine is not None and x in squared and not 1e-3 < abs(mine.number) < 1e3:
+                    mine = None  # the square's range is half as wide
                 found[x] = _common(found[x], mine) if x in found else mine
         return {x: wish for x, wish in found.items() if wish is not None}
 
@@ -369,6 +381,20 @@ def _takers(graph: Graph) -> dict[Equation, Sequence[int]]:
         ):
             found[made] = (0, 1)
             works[out] = 0.0
+    return found
+
+
+def _squares(graph: Graph) -> dict[Value, Value]:
+    """The squares that are only taken to be multiplied by numbers, with what they are squares of: a
+    factor of that may join these numbers."""
+    uses, results = graph.uses(), set(graph.outputs)
+    found: dict[Value, Value] = {}
+    for made in graph.equations:
+        out = made.outputs[0]
+        if made.op is not ops.square or not is_real(out) or out in results:
+            continue
+        if all([_by_number(user) is not None for user in uses.get(out, ())]):
+            found[out] = made.values[0]
     return found
 
 

@@ -6,7 +6,7 @@ Knows graphs and no device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinygrad_edu import ops
@@ -71,9 +71,9 @@ def schedule(
             writers.setdefault(new, graph.inputs[place])
     first = _that_can_fail(graph, can_write)
     writers = {new: old for new, old in writers.items() if makers[new] not in first}
-    late = _behind(graph, writers)
-    order = [made for made in graph.equations if made not in late]
-    order += [made for made in graph.equations if made in late]
+    behind = _behind(graph, writers)
+    order = [made for made in graph.equations if made not in behind]
+    order += [made for made in graph.equations if made in behind]
     position = {made: i for i, made in enumerate(order)}
     origins = aliases(order)
     readers = uses(order, origins)
@@ -84,7 +84,16 @@ def schedule(
         if max(readers.get(old, [-1])) <= position[makers[new]] and old not in results
     }
     before = _writes_after(order, fine)
-    anchors = [made for made in order if made in first]
+    sums: dict[Value, list[Equation]] = {}
+    for made in order:
+        free = made not in first and writers.keys().isdisjoint(made.outputs)
+        if free and made.op in REDUCTIONS and made.values:
+            sums.setdefault(made.values[0], []).append(made)
+    anchors = []
+    for made in order:  # what it makes is summed up while it is at hand
+        if made in first:
+            anchors += [made, *[each for y in made.outputs for each in sums.pop(y, ())]]
+    first.update(anchors)
     anchors += _by_work([made for made in order if made not in first], before)
     return Schedule(_close_together(order, anchors, before), fine)
 
@@ -236,9 +245,11 @@ def loops(
     origins: Mapping[Value, Value],
     worth: Callable[[Unit], bool],
     can_write: Callable[[Equation], bool],
+    results: Container[Value] = (),
 ) -> list[Unit]:
     """The equations in units, in an order in which these can run. A unit of several is a loop, if
-    it is `worth` it.
+    it is `worth` it. A view that no equation of a loop needs comes after it, where it costs
+    nothing, but for those that are `results`.
 
     Greedy: an equation joins the open loop if it can; it goes in front of it if it does not depend
     on it, and is not itself the start of one like it; otherwise the loop is closed.
@@ -251,7 +262,7 @@ def loops(
         elif loop is not None and loop.is_apart_from(made) and not loop.is_small_for(made):
             loop.pass_by(made)
         else:
-            done += loop.closed(worth) if loop is not None else []
+            done += loop.closed(worth, results) if loop is not None else []
             shape = made.outputs[0].shape
             loop = _Open(shape[0], plan, origins, can_write) if shape else None
             if loop is not None and loop.takes(made) and not is_part(made, loop.unit.rows):
@@ -259,7 +270,7 @@ def loops(
             else:
                 loop = None
                 done.append(Unit([made]))
-    return [*done, *(loop.closed(worth) if loop is not None else [])]
+    return [*done, *(loop.closed(worth, results) if loop is not None else [])]
 
 
 class _Open:
@@ -344,15 +355,25 @@ class _Open:
         """Whether an equation had better open a loop of its own."""
         return made.op.elementwise and 8 * made.outputs[0].size > self._size
 
-    def closed(self, worth: Callable[[Unit], bool]) -> list[Unit]:
+    def closed(self, worth: Callable[[Unit], bool], results: Container[Value]) -> list[Unit]:
         """The loop after what may run before it; or all equations one by one, in their order."""
         if worth(self.unit):
-            equations = self.unit.equations
-            read = {x for made in equations for x in made.values}
+            equations: list[Equation] = []
+            views: list[Equation] = []
+            read: set[Value] = set()
+            for made in reversed(self.unit.equations):
+                (y,) = made.outputs
+                if made.op in VIEWS and y not in read and y not in results:
+                    views.append(made)
+                else:
+                    equations.append(made)
+                    read.update(made.values)
+            equations.reverse()
             last = [made for made in equations if read.isdisjoint(made.outputs)]
             before = _writes_after(equations, self._in_place)
             self.unit.equations = _close_together(equations, last, before)
-            return [*(Unit([each]) for each in self._front), self.unit]
+            after = [Unit([each]) for each in reversed(views)]
+            return [*(Unit([each]) for each in self._front), self.unit, *after]
         return [Unit([each]) for each in self._order]
 
 
@@ -416,9 +437,9 @@ def _is_over(unit: Unit, x: Value) -> bool:
 
 
 def _place(found: Buffers, free: list[int], value: Value, size: int) -> None:
-    """Put a value into a free slot, the smallest that is large enough; or widen the largest; or
-    open one."""
-    fitting = [slot for slot in free if found.slots[slot] >= size]
+    """Put a value into a free slot, the smallest that is large enough, and of these the one that
+    was used last, for it is in the cache; or widen the largest; or open one."""
+    fitting = [slot for slot in reversed(free) if found.slots[slot] >= size]
     if fitting:
         slot = min(fitting, key=found.slots.__getitem__)
     elif free:

@@ -54,6 +54,10 @@ class Sweep:
         """Whether one equation takes a value, and takes it once."""
         return x not in self._results and len(self._uses.get(x, "1")) == 1
 
+    def users(self, x: Atom) -> Sequence[Equation]:
+        """The equations of the old graph that take an operand."""
+        return self._uses.get(x, ()) if isinstance(x, Value) else ()
+
     @cached_property
     def _results(self) -> set[Atom]:
         return set(self.graph.outputs)

@@ -4,9 +4,11 @@ state is written where it lies."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -120,6 +122,28 @@ def test_a_person_recognizes_the_computation() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "size", "dtype", "copied"),
+    [
+        (128, 64, 64, "f4", True),
+        (128, 64, 64, "f2", False),
+        (128, 64, 64, "i4", False),
+        (63, 64, 64, "f4", False),  # the copy would take longer
+        (128, 64, 65, "f4", False),
+        (256, 64, 64, "f4", False),  # not small for BLAS
+        (128, 64, 1, "f4", False),  # no sum
+    ],
+)
+def test_small_products_are_with_a_copy_of_what_is_transposed(
+    rows: int, columns: int, size: int, dtype: str, copied: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    g, W = [(rng.normal(size=(n, size)) * 4).astype(dtype) for n in (rows, columns)]
+    assert (".copy()" in lowered(lambda g, W: g @ W.T, g, W)) == copied
+    found = edu.jit(lambda g, W: g @ W.T)(g, W).numpy()
+    assert_allclose(found, g.astype("f8") @ W.T.astype("f8"), 1e-2 if dtype == "f2" else 1e-4, 1e-3)
+
+
 def test_what_is_done_with_gives_its_memory_to_what_comes() -> None:
     def chain(x: Any) -> Any:
         for _ in range(20):
@@ -128,6 +152,92 @@ def test_what_is_done_with_gives_its_memory_to_what_comes() -> None:
 
     text = lowered(chain, np.ones((3, 4), "f4"))
     assert text.count("np.empty") == 1  # the result, which all of them are computed in
+
+
+def test_what_is_read_for_the_last_time_is_written_over() -> None:
+    def chain(x: Any) -> Any:
+        y = edu.sin(x) * edu.cos(x)  # of two memories, one of which is free from now on
+        return edu.exp(edu.exp(y)).sum(axis=0)
+
+    text = lowered(chain, np.ones((30, 400), "f4"))
+    places = [place for _, place in re.findall(r"(t[12345]) = (memory\d)", text)]
+    assert places in (
+        ["memory0", "memory1", *["memory1"] * 3],
+        ["memory0", "memory1", *["memory0"] * 3],
+    )
+
+
+def test_memory_begins_where_a_line_of_the_cache_does() -> None:
+    v = edu.Variable(np.ones((300, 200), "f4"))
+    step = edu.jit(lambda x: (v.assign_add(x @ x.T[:, :200]), x * 2.0))
+    held = v.value  # so that the program puts the state elsewhere
+    for _ in range(2):
+        _, doubled = step(np.ones((300, 300), "f4"))
+        for array in (v._tensor._data, doubled._data):
+            assert array.ctypes.data % 64 == 0
+    assert_array_equal(doubled.numpy(), np.full((300, 300), 2.0))
+    assert_array_equal(v.numpy(), np.full((300, 200), 601.0))
+    assert_array_equal(held.numpy(), np.ones((300, 200)))
+
+
+def test_a_sum_is_taken_where_its_terms_are_made() -> None:
+    def step(x: Any, y: Any) -> Any:
+        made = edu.sin(x) * 2.0
+        return ops.conv(made, y), edu.sum(made, axis=(0, 1, 2))  # the convolution could fail
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 30, 30, 12)), rng.normal(size=(2, 2, 12, 1))
+    lines = lowered(step, x, y).splitlines()
+    number = {word: i for i, line in enumerate(lines) for word in line.split("(")[0].split()}
+    convolved = next(i for i, line in enumerate(lines) if "ops.conv" in line)
+    assert number["np.sin"] < number["t4_parts[i"] < convolved
+    _, total = edu.jit(step)(x, y)
+    assert_allclose(total.numpy(), (np.sin(x) * 2.0).sum((0, 1, 2)), atol=1e-9)
+
+
+@pytest.mark.parametrize("axis", [(0, 1), (0, 1, 2), (0, 2), (0,), (0, 1, 2, 3)])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min"])
+def test_reductions_over_rows_and_more(
+    manner: str, name: str, axis: tuple[int, ...], keepdims: bool
+) -> None:
+    x = np.random.default_rng(0).uniform(0.9, 1.1, (7, 3, 4, 2))
+    f = edu.jit(lambda x: getattr(edu, name)(x * 2.0 - 1.0, axis=axis, keepdims=keepdims))
+    wanted = getattr(np, name)(x * 2.0 - 1.0, axis=axis, keepdims=keepdims)
+    assert_allclose(f(x).numpy(), wanted, rtol=1e-12)
+
+
+def test_a_view_that_its_loop_does_not_need_comes_after_it() -> None:
+    def function(x: Any) -> Any:
+        y = edu.exp(edu.sin(x))
+        return edu.reshape(y, (1 << 10, 1 << 11)) @ edu.ones((1 << 11, 2)), edu.cos(y)
+
+    x = np.linspace(0.0, 1.0, 1 << 21).astype("f4").reshape(1 << 10, 1 << 5, 1 << 6)
+    assert "copyto" not in lowered(function, x)
+    alone = lowered(lambda x: edu.reshape(edu.exp(edu.sin(x)), (1 << 10, 1 << 11)), x)
+    assert "memory" not in alone  # but a result has its own, and needs no other
+    found, _ = edu.jit(function)(x)
+    wanted = np.exp(np.sin(x)).reshape(1 << 10, 1 << 11).sum(1)
+    assert_allclose(found.numpy(), np.stack([wanted, wanted], 1), rtol=1e-5)
+
+
+def test_the_gradient_of_relu_is_gated_where_it_lies(manner: str) -> None:
+    x = np.array([[1.0, -1.0, 0.0], [np.nan, 2.0, -0.0], [np.inf, -np.inf, 3.0]])
+    g = np.array([[np.inf, np.inf, np.nan], [1.0, -0.0, np.inf], [2.0, 1.0, np.nan]])
+    for dtype in ("float16", "float32", "float64"):
+        slope = edu.jit(edu.grad(lambda x, g: edu.sum(edu.relu(x * 1.5) * (g * 2.0))))
+        with np.errstate(all="ignore"):
+            found = slope(x.astype(dtype), g.astype(dtype)).numpy()
+        assert_array_equal(found, np.where(x > 0, g * 3.0, 0.0))
+
+
+def test_numpy_has_its_settings_again_after_a_program(manner: str) -> None:
+    f = edu.jit(lambda x: edu.log(x - 1.0) + edu.sqrt(x[:, :1] - 2.0))
+    with np.errstate(all="raise"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = np.geterr(), np.getbufsize()
+        assert np.isnan(f(np.ones((64, 3))).numpy()).all()  # in threads, too
+        assert (np.geterr(), np.getbufsize()) == before
 
 
 def test_state_is_updated_where_it_lies(manner: str) -> None:

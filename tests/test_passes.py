@@ -56,6 +56,19 @@ def test_the_same_bits(rewrite: Rewrite, dtype: str) -> None:
     check()
 
 
+def test_the_gradient_of_relu_has_the_same_bits() -> None:
+    """That of its result is 0 where that of x is: also for what is not finite, and -0.0."""
+    x = np.array([2.0, 0.0, -0.0, -1.0, np.inf, -np.inf, np.nan, 1e-45], "float32")
+    g = np.array([np.inf, 1.0, np.nan, np.inf, -0.0, 1.0, 1.0, 3.0], "float32")
+    both = edu.value_and_grad(lambda x: edu.sum(edu.relu(x) * g))
+    graph = edu.jit(both).trace(x)
+    found = passes.algebra(graph)
+    assert found is not graph
+    with np.errstate(all="ignore"):
+        (_, before), (_, now) = graph.run(edu.tensor(x)), found.run(edu.tensor(x))
+    assert bits(now.numpy()) == bits(before.numpy())
+
+
 def test_no_pass_is_left_out() -> None:
     assert {*passes.PASSES, passes.optimize} == {*EXACT, *REORDERING}
 
@@ -113,7 +126,7 @@ def program(function: Any, *arguments: Any) -> list[str]:
 
 
 x, y, s = edu.ones(3), edu.ones(3), edu.ones(())
-wide = edu.ones((2000, 2))
+wide, few = edu.ones((2000, 2)), edu.ones((2, 500))
 whole = edu.ones(3, dtype="int32")
 
 
@@ -165,6 +178,25 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
     assert not [made for made in passes.optimize(graph).equations if made.op is ops.multiply]
 
 
+def moments(x: Any, y: Any, share: float = 0.5) -> Any:
+    """What Adam adds up of a gradient, which is larger than what it is made of."""
+    g = x.T @ y
+    return share * g, 2.0 * ops.square(g)
+
+
+def test_a_gradient_that_is_scaled_and_squared_is_made_to_scale() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 4, 500)).astype("float32")
+    graph = edu.jit(moments).trace(x, y)
+    found = passes.optimize(graph).run(edu.tensor(x), edu.tensor(y))
+    exact = x.T.astype("float64") @ y
+    np.testing.assert_allclose(found[0].numpy(), exact / 2, atol=1e-5)
+    np.testing.assert_allclose(found[1].numpy(), 2 * exact**2, rtol=1e-5, atol=1e-5)
+
+
+slope_of_relu = edu.value_and_grad(lambda x: edu.sum(edu.relu(x)))
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "expected"),
     [
@@ -173,6 +205,7 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
         (lambda x: x / 1.0 - 0.0 + -0.0, [x], []),
         (lambda x: x**1 * 1.0, [x], []),
         (lambda x: x + 0.0, [x], ["x + 0.0"]),
+        (lambda x: x + 0, [x], ["x + 0"]),
         (lambda x: x - -0.0, [x], ["x - -0.0"]),
         (lambda x: (x + 0) * 1 - 0, [whole], []),
         (lambda x: x * 0.0, [x], ["x * 0.0"]),
@@ -214,6 +247,11 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
             [x],
             ["x > 0", "where(t1, x, 0.0)", "2.0 * t3"],
         ),
+        (
+            moments,
+            [few, few],
+            ["permute_dims(x, axes=(1, 0))", "0.5 * t1", "t2 @ y", "square(t2_2)", "8.0 * t4"],
+        ),
         # but not of a value that something else needs, of integers, and of halves
         (
             lambda x: (ops.sum(x * 0.5), ops.exp(x * 0.5)),
@@ -225,6 +263,28 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
             lambda x, y: 0.5 * (x * 0.25 + y),
             [x, y],
             ["x * 0.25", "t1 + y", "0.5 * t2"],
+        ),
+        (
+            lambda x, y: (*moments(x, y), ops.square(x.T @ y)),
+            [few, few],
+            ["permute_dims(x, axes=(1, 0))", "t1 @ y", "0.5 * t2", "square(t2)", "2.0 * t4"],
+        ),
+        (
+            lambda x, y: (*moments(x, y), ops.exp(ops.square(x.T @ y))),
+            [few, few],
+            [
+                "permute_dims(x, axes=(1, 0))",
+                "t1 @ y",
+                "0.5 * t2",
+                "square(t2)",
+                "2.0 * t4",
+                "exp(t4)",
+            ],
+        ),
+        (
+            lambda x, y: moments(x, y, 1e-4),  # whose square is small
+            [few, few],
+            ["permute_dims(x, axes=(1, 0))", "t1 @ y", "0.0001 * t2", "square(t2)", "2.0 * t4"],
         ),
         (lambda x: x * 2 * 3, [whole], ["2", "3", "x * c", "t1 * c2"]),
         (
@@ -284,6 +344,30 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
             ["x > 0", "where(t1, y, x)"],
         ),
         (lambda x: ops.stop_gradient(ops.identity(x)) ** 2, [x], ["square(x)"]),
+        # What is positive, its relu shows as well, if it is there, and nothing else keeps x
+        (
+            lambda x: slope_of_relu(x + 1.0),
+            [x],
+            ["1.0", "x + 1.0", "relu(t1)", "sum(t2, axis=(0,), keepdims=False)", "gate(c, t2)"],
+        ),
+        (edu.grad(lambda x: edu.sum(edu.relu(x))), [x], ["1.0", "gate(c, x)"]),
+        (
+            lambda x: (lambda t: (slope_of_relu(t)[1], edu.relu(t)))(x + 1.0),
+            [x],
+            ["1.0", "x + 1.0", "gate(c, t1)", "relu(t1)"],
+        ),
+        (
+            lambda x: (lambda t: (slope_of_relu(t), ops.exp(t)))(x + 1.0),
+            [x],
+            [
+                "1.0",
+                "x + 1.0",
+                "relu(t1)",
+                "sum(t2, axis=(0,), keepdims=False)",
+                "gate(c, t1)",
+                "exp(t1)",
+            ],
+        ),
         # Common subexpressions; 0.0 and -0.0, 1 and True are two
         (lambda x, y: (x * y, y * x), [x, y], ["x * y"]),
         (lambda x: (x + 0.0, x - -0.0), [x], ["x + 0.0", "x - -0.0"]),

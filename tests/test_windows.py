@@ -1,13 +1,16 @@
-"""Convolutions that are computed block by block: as one sum over the places of the window."""
+"""Convolutions that are computed block by block: as one sum over the places of the window. And the
+kernels of pooling, which may be told where to put what they make."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tinygrad_edu import ops
+from tinygrad_edu.ops.windows import _to_largest
 
 # Of 2**19 numbers a block has: two pictures of three, and half of one.
 SIZES = [40, 64]
@@ -41,3 +44,37 @@ def test_blocks_make_no_difference(size: int, channels: tuple[int, int], groups:
     ]
     for each, right in zip(found, expected, strict=True):
         np.testing.assert_array_equal(each.numpy(), right)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("length", "size", "step", "padding"),
+    [(6, 2, 2, (0, 0)), (6, 3, 3, (0, 0)), (7, 1, 1, (0, 0)), (5, 1, 2, (0, 0)), (8, 2, 3, (0, 0)),
+     (6, 4, 2, (0, 0)), (7, 3, 2, (1, 1)), (3, 2, 2, (0, 1)), (4, 4, 4, (0, 0))],
+)  # fmt: skip
+def test_pooling_into_memory_that_is_there(
+    length: int, size: int, step: int, padding: tuple[int, int], dtype: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (2, length, 5)).astype(dtype)  # of many equals the first counts
+    slide: dict[str, Any] = {"axis": 1, "size": size, "step": step, "padding": padding}
+    low, high = padding
+    padded = np.pad(x, ((0, 0), padding, (0, 0)), constant_values=-np.inf)
+    starts = range(0, length + low + high - size + 1, step)
+    most = np.stack([padded[:, a : a + size].max(1) for a in starts], 1)
+    g = rng.normal(size=most.shape).astype(dtype)
+    slope = np.zeros(padded.shape)
+    for i, a in enumerate(starts):
+        first = padded[:, a : a + size].argmax(1)[:, None]
+        window = np.zeros((2, size, 5))
+        np.put_along_axis(window, first, g[:, i : i + 1].astype("float64"), 1)
+        slope[:, a : a + size] += window
+    for op, arrays, wanted in (
+        (ops.window_max, (x,), most),
+        (_to_largest, (g, x, most), slope[:, low : low + length]),
+    ):
+        memory = np.full(wanted.shape, 7, dtype)
+        found = op.kernel(np)(*arrays, **slide, out=memory)
+        assert found is memory
+        np.testing.assert_allclose(memory, wanted, rtol=2 * float(np.finfo(dtype).eps))
+        np.testing.assert_array_equal(op.kernel(np)(*arrays, **slide), memory)

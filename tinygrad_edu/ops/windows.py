@@ -941,11 +941,12 @@ class WindowMax(Op):
         del slide["dilation"]
         return unary(self, x, {"axis": axis, **slide})
 
-    def forward(self, xp: Any, x: Array, **slide: Any) -> Array:
-        first, *others = _moments(xp, x, **slide)
-        for other in others:
-            first = xp.maximum(first, other)
-        return first
+    def forward(self, xp: Any, x: Array, *, out: Any = None, **slide: Any) -> Array:
+        found, *others = _moments(xp, x, **slide)
+        memory = {} if out is None else {"out": out}
+        for other in others or [found]:
+            found = xp.maximum(found, other, **memory)
+        return found
 
     def infer(self, x: Aval, *, axis: int, size: int, step: int, padding: Pair) -> Aval:
         shape = list(x.shape)
@@ -963,9 +964,11 @@ class ToLargest(Op):
         lambda t, _, g, x, most, **slide: apply(_at_largest, t, x, most, **slide), None, None,
     )  # fmt: skip
 
-    def forward(self, xp: Any, g: Array, x: Array, most: Array, **slide: Any) -> Array:
+    def forward(
+        self, xp: Any, g: Array, x: Array, most: Array, *, out: Any = None, **slide: Any
+    ) -> Array:
         parts = (kept(xp, g, here) for here in _first_largest(xp, x, most, **slide))
-        return _added_up(xp, parts, g.dtype, g.shape, x.shape[slide["axis"]], **slide)
+        return _added_up(xp, parts, g.dtype, g.shape, x.shape[slide["axis"]], out=out, **slide)
 
     def infer(self, g: Aval, x: Aval, most: Aval, **slide: Any) -> Aval:
         return Aval(x.shape, g.dtype)
@@ -999,12 +1002,12 @@ _at_largest = AtLargest()
 def _first_largest(xp: Any, x: Array, most: Array, **slide: Any) -> Iterator[Array]:
     """Whether each window's largest is its first number, its second, and so on; its last, where
     none is equal to it, as NaN."""
-    left = xp.ones(most.shape, bool)
+    left = None
     for moment in _moments(xp, x, **slide)[:-1]:
-        here = (moment == most) & left
-        left = left ^ here
+        here = moment == most if left is None else (moment == most) & left
+        left = ~here if left is None else left ^ here
         yield here
-    yield left
+    yield xp.ones(most.shape, bool) if left is None else left
 
 
 def _moments(
@@ -1023,25 +1026,36 @@ def _moments(
 
 def _added_up(
     xp: Any, parts: Iterable[Array], dtype: DType, counts: Shape, length: int, *, axis: int,
-    size: int, step: int, padding: Pair, dilation: int = 1,
+    size: int, step: int, padding: Pair, dilation: int = 1, out: Any = None,
 ) -> Array:  # fmt: skip
     """Numbers added up along an axis of this length: in each part one of every window, of as many
     windows as the `counts` have there, less what falls on the padding."""
     shape, count = list(counts), counts[axis]
     shape[axis] = length + sum(padding)
-    out = xp.zeros(shape, dtypes.float32 if dtypes.is_half(dtype) else dtype)
+    wide = dtypes.float32 if dtypes.is_half(dtype) else dtype
+    written = xp.__name__ != "jax.numpy"
+    apart = step >= size and dilation == 1  # no window reaches into another
+    tiles = written and apart and count * size == shape[axis]  # nor is anything between them
+    if tiles and out is not None and out.dtype == wide and not any(padding):
+        found = out
+    else:
+        found = (xp.empty if tiles else xp.zeros)(shape, wide)
     for j, part in enumerate(parts):
         start = j * dilation
         place = (*(slice(None),) * axis, slice(start, start + (count - 1) * step + 1, step))
-        if xp.__name__ == "jax.numpy":
-            out = out.at[place].add(part)
-        elif step >= size and dilation == 1:  # no window reaches into another
-            out[place] = part
+        if not written:
+            found = found.at[place].add(part)
+        elif apart:
+            found[place] = part
         else:
-            out[place] += part
+            found[place] += part
+    if found is out:
+        return found
     low, high = padding
-    out = _padded(xp, out, _along(axis, out.ndim, (-low, -high)))
-    return out.astype(dtype) if out.dtype != dtype else out
+    found = _padded(xp, found, _along(axis, found.ndim, (-low, -high)))
+    if out is not None:
+        return np.positive(found, out, casting="same_kind")
+    return found.astype(dtype) if found.dtype != dtype else found
 
 
 def _along(axis: int, ndim: int, padding: Pair) -> list[Pair]:
