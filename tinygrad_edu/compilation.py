@@ -761,7 +761,7 @@ class _Program:
             sources = [x for x in [*given, *state.held.values()] if dtypes.is_float(x.dtype)]
             inner.watch([x for x in sources if x._record is None])
             for x in sources:
-                tape.follow(x._record, inner._number)
+                tape.follow(x._record, inner)
             args, kwargs = template.filled(given)
             with silent():  # it has printed already
                 leaves = tree.leaves(self._function(*args, **kwargs))

@@ -153,6 +153,12 @@ a vjp method, or no_gradient = "why there is none"
     """The parameters that are axes of every argument, counted from 0, where all that an operation
     does is along them: it then does the same for each example of a batch."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Op:
+        made = super().__new__(cls)
+        # Asked at every recording, and found faster on the instance than on the class.
+        made.no_gradient, made.on_arrays = cls.no_gradient, cls.on_arrays
+        return made
+
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
             _check_definition(cls)
@@ -563,7 +569,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
             x, kind = x.value, Tensor
         elif other is Variable:
             y, other = y.value, Tensor
-    if kind is other and (kind is Tensor or issubclass(kind, Tensor)):
+    if kind is other is Tensor or (kind is other and issubclass(kind, Tensor)):
         a, b, device, left, right = x._data, y._data, x._device, x._record, y._record
         dtype = a.dtype
         if dtype is not b.dtype or device is not y._device:

@@ -185,7 +185,8 @@ class Recording:
         return found
 
     def opened(self, tape: GradientTape) -> Recording:
-        tapes, explicit = (*self.tapes, tape), (*self.explicit, tape._number)
+        tapes = (*self.tapes, tape)
+        explicit = (*self.explicit, tape._number) if self.explicit else tape._alone
         return Recording(self.open is not self.explicit, tapes, explicit, self)
 
     def closed(self, tape: GradientTape) -> Recording:
@@ -292,6 +293,7 @@ class GradientTape:
     def __init__(self, persistent: bool = False) -> None:
         self.persistent = persistent
         self._number = _next_number()
+        self._alone = (self._number,)  # one object, for who is followed by this tape alone
         self._records: list[Record] = []
         self._spent = False
         _live.add(self._number)
@@ -314,14 +316,13 @@ class GradientTape:
 
         Raises DtypeError for integers and booleans: no gradient flows through them.
         """
-        number = self._number
         for tensor in [watched] if isinstance(watched, tensors.Operators) else tree.leaves(watched):
             value = differentiable(tensor, "GradientTape.watch")
             node = value._record
             if node is None or node.parents is None:
-                value._record = Leaf((number,))
+                value._record = Leaf(self._alone)
             else:
-                follow(node, number)
+                follow(node, self)
 
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -739,12 +740,13 @@ def is_explicit() -> bool:
     return bool(_current.get().explicit)
 
 
-def follow(node: Any, number: int) -> None:
-    """Have the tape of this number follow a node as well."""
+def follow(node: Any, tape: GradientTape) -> None:
+    """Have a tape follow a node as well."""
     with _watching:
-        if number not in node.tapes:
+        if tape._number not in node.tapes:
             # Numbers of tapes that are gone go, or a value watched each step would collect them.
-            node.tapes = (*[n for n in node.tapes if n in _live], number)
+            others = [n for n in node.tapes if n in _live]
+            node.tapes = (*others, tape._number) if others else tape._alone
 
 
 def is_followed(value: Any) -> bool:

@@ -107,7 +107,7 @@ def _followed(recording: tape.GradientTape, x: Any) -> Tensor:
     """
     value = tape.differentiable(tensors.as_tensor(x), "grad")
     if value._record is None:
-        leaf = tape.Leaf((recording._number,))
+        leaf = tape.Leaf(recording._alone)
         return tensors.wrap(type(value), value._data, value._device, leaf)
     value = ops.identity(value)
     recording.watch(value)
@@ -331,7 +331,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         def gradient(*cotangents: Tensor) -> list[Tensor | None]:
             with tape.GradientTape() as again, random.replayed(drawn):
                 for x in inputs:
-                    tape.follow(x._record, again._number)
+                    tape.follow(x._record, again)
                 leaves = tree.leaves(function(*args, **kwargs))
             found: list[Tensor | None] = again.gradient(
                 [leaves[i] for i in chosen], inputs, list(cotangents)
