@@ -81,3 +81,17 @@ def test_what_is_not_finite_stays_in_its_row_of_running_sums() -> None:
         (slope,) = pull_back(edu.tensor(x))
     assert_allclose(found.numpy(), x.cumsum(-1), rtol=1e-6)
     assert_allclose(slope.numpy(), x[:, ::-1].cumsum(-1)[:, ::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (0,), (8192,), (8193,), (70, 1001), (3, 2), (5, 3, 400, 3)])
+def test_sums_are_as_close_as_the_last_digits_allow(shape: tuple[int, ...], dtype: str) -> None:
+    x = np.random.default_rng(4).normal(size=shape).astype(dtype)
+    for axis in (None, *range(x.ndim), *[(0, 1)] * (x.ndim > 1)):
+        for array in (x, x.T):
+            exact = np.sum(array.astype("longdouble"), axis=axis)
+            bound = 4 * np.finfo(dtype).eps * np.sum(np.abs(array), axis=axis)
+            found = edu.sum(array, axis=axis).numpy()
+            assert found.dtype == dtype
+            assert found.shape == exact.shape
+            assert (np.abs(found - exact) <= bound).all()
