@@ -65,9 +65,9 @@ def sum_up(x: np.ndarray, axis: tuple[int, ...], dtype: Any, out: None, keepdims
     columns more exactly, for NumPy adds up each row by row."""
     if not keepdims and dtype.char in "fd" and x.dtype is dtype:
         if len(axis) == x.ndim:
-            if x.size <= _EXACT:
+            if 1 < x.size <= _EXACT:  # of one number NumPy's dot is -0.0 where its sum is 0.0
                 return x.reshape(-1).dot(_ones(x.size, dtype))
-            if dtype.char == "f" and x.flags.c_contiguous:
+            if x.size > _EXACT and dtype.char == "f" and x.flags.c_contiguous:
                 return _sum_of_sums(x.reshape(-1))
         elif x.ndim == 2 and axis and x.size <= _EXACT:
             ones = _ones(x.shape[axis[0]], dtype)
