@@ -1392,6 +1392,23 @@ def test_nothing_of_the_users_is_kept_alive() -> None:
     assert [ref() for ref in refs] == [None] * len(refs)
 
 
+@pytest.mark.parametrize("threshold", [0, 1])  # the collector never comes; or as often as it can
+def test_state_that_the_function_makes_for_itself_lasts_for_the_call(threshold: int) -> None:
+    def step(x: edu.Tensor) -> edu.Tensor:
+        v = edu.Variable([1.0, 2.0])
+        v.assign_add(x)
+        return v * 2.0
+
+    jitted = edu.jit(step)
+    often = gc.get_threshold()
+    gc.set_threshold(threshold)
+    try:
+        for _ in range(3):
+            assert jitted(edu.tensor([10.0, 20.0])).tolist() == [22.0, 44.0]
+    finally:
+        gc.set_threshold(*often)
+
+
 def test_a_program_whose_variable_is_gone_is_replaced() -> None:
     holder = {"v": edu.Variable(1.0)}
     jitted = edu.jit(lambda x: x * holder["v"])

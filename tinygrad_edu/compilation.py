@@ -148,9 +148,12 @@ class Jitted(Generic[P, R]):
         if call.device.level:  # inside of vmap, which has operations for programs
             return self.function(*args, **kwargs)
         program = self._program(call)
-        if any([tape.is_followed(x) for x in call.tensors]) or program.is_followed():
-            return program.record(call.tensors)
-        return program.run([x._data for x in call.tensors])
+        try:
+            if any([tape.is_followed(x) for x in call.tensors]) or program.is_followed():
+                return program.record(call.tensors)
+            return program.run([x._data for x in call.tensors])
+        finally:
+            program.traced.held = ()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -225,7 +228,9 @@ class Jitted(Generic[P, R]):
         generator = random.Traced(trace.read_key)
         with traces.making(trace), tape.apart(), generator.default():
             result = self.function(*args, **kwargs)
-            return _Traced(trace, call, result, generator.left)
+            traced = _Traced(trace, call, result, generator.left)
+        trace.let_go()
+        return traced
 
     def _warn(self, call: _Call) -> None:
         last = self._recent[0] if self._recent else None
@@ -508,6 +513,8 @@ class _Traced:
             trace.inputs.remove(value)
             trace.inputs.append(value)
         places = {value: i for i, value in enumerate(trace.inputs)}
+        # Until it has run: what the function made for itself, nobody else may hold on to.
+        self.held: Sequence[Any] = [*trace.state]
         self.state: list[weakref.ref[Any]] = []
         self.absent: list[weakref.ref[Any]] = []
         self.writes: list[weakref.ref[Any]] = []

@@ -102,6 +102,12 @@ class Trace(Device):
 
     # State
 
+    def let_go(self) -> None:
+        """Hold on to no state any longer: what the function made for itself is then gone, at once
+        and not when the collector comes, and the next call is traced anew."""
+        for held in (self.variables, self.grads, self.state, self.written, self._assigned):
+            held.clear()
+
     def read_variable(self, variable: Variable) -> Tensor:
         """What a Variable holds at this point of the program."""
         if variable not in self.variables:
