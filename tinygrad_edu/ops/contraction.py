@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import backends, batching, dtypes, tensors
+from .. import batching, dtypes, tensors
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
 from ..op import (
@@ -164,7 +164,7 @@ def _of_left(g: Any, x: Any, y: Any) -> Any:
     """The cotangent of x: g yᵀ, already summed where that is less work."""
     a, b = x.ndim, y.ndim
     if a == b == 2:
-        return _product(g, _transposed(y))
+        return matmul.of(g, _transposed(y))
     if not isinstance(g, Tensor):
         return _of_left(*map(tensors.around, (g, x, y)))._data
     if a == 1 or b == 1:
@@ -185,7 +185,7 @@ def _of_right(g: Any, x: Any, y: Any) -> Any:
     """The cotangent of y: xᵀ g, summed over what y was broadcast to as part of the product."""
     a, b = x.ndim, y.ndim
     if a == b == 2:
-        return _product(_transposed(x), g)
+        return matmul.of(_transposed(x), g)
     if not isinstance(g, Tensor):
         return _of_right(*map(tensors.around, (g, x, y)))._data
     if a == 1 or b == 1:
@@ -198,13 +198,6 @@ def _of_right(g: Any, x: Any, y: Any) -> Any:
         tall = fold.merged(x, last=False)
         return reshape(matmul(_transposed(tall), fold.merged(g, last=False)), y.shape)
     return binary(matmul, _transposed(x), g)
-
-
-def _product(x: Any, y: Any) -> Any:
-    """x @ y of Tensors, or of bare arrays."""
-    if isinstance(x, Tensor):
-        return binary(matmul, x, y)
-    return backends.numpy.kernels[matmul](x, y)
 
 
 def _transposed(x: Any) -> Any:

@@ -52,11 +52,11 @@ def total(xp: Any, x: Array, axis: tuple[int, ...]) -> Array:
     rows = axis == (x.ndim - 1,)
     if rows and 0 < x.size <= _EXACT and x.dtype.char in "fd":
         size = x.shape[-1]
-        return x.reshape(-1, size).dot(_ones(size, x.dtype)).reshape(*x.shape[:-1], 1)
+        return x.reshape(-1, size).dot(row_of_ones(size, x.dtype)).reshape(*x.shape[:-1], 1)
     if _of_rows(x, axis) and x.shape[-1] <= _SHORT:
         return _add(_turned(x), 0).reshape(*x.shape[:-1], 1)
     if _of_rows(x, axis) and x.shape[-1] <= _EXACT and x.dtype.char in "fd":
-        return np.vecdot(x, _ones(x.shape[-1], x.dtype))[..., None]
+        return np.vecdot(x, row_of_ones(x.shape[-1], x.dtype))[..., None]
     return _add(x, axis, None, None, True)
 
 
@@ -66,18 +66,18 @@ def sum_up(x: np.ndarray, axis: tuple[int, ...], dtype: Any, out: None, keepdims
     if not keepdims and dtype.char in "fd" and x.dtype is dtype:
         if len(axis) == x.ndim:
             if 1 < x.size <= _EXACT:  # of one number NumPy's dot is -0.0 where its sum is 0.0
-                return x.reshape(-1).dot(_ones(x.size, dtype))
+                return x.reshape(-1).dot(row_of_ones(x.size, dtype))
             if x.size > _EXACT and dtype.char == "f" and x.flags.c_contiguous:
                 return _sum_of_sums(x.reshape(-1))
         elif x.ndim == 2 and axis and x.size <= _EXACT:
-            ones = _ones(x.shape[axis[0]], dtype)
+            ones = row_of_ones(x.shape[axis[0]], dtype)
             return x.dot(ones) if axis[0] else ones.dot(x)
     return _add(x, axis, dtype, out, keepdims)
 
 
 def _sum_of_sums(x: np.ndarray) -> Any:
     """The sum of one long row, of which BLAS adds up part after part."""
-    ones, whole = _ones(_EXACT, x.dtype), x.size // _EXACT * _EXACT
+    ones, whole = row_of_ones(_EXACT, x.dtype), x.size // _EXACT * _EXACT
     parts = np.vecdot(x[:whole].reshape(-1, _EXACT), ones)
     return _add(parts) + x[whole:].dot(ones[: x.size - whole])
 
@@ -100,7 +100,8 @@ def _turned(x: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache
-def _ones(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+def row_of_ones(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """What BLAS adds up rows with."""
     return np.ones(count, dtype)
 
 

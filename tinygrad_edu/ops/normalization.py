@@ -16,7 +16,7 @@ from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary, w
 from ..tensors import Tensor, TensorLike, as_tensor
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient
-from .kernels import constants, dots, in_float32, sum_up, total
+from .kernels import constants, dots, in_float32, row_of_ones, sum_up, total
 from .movement import reshape
 from .reduction import as_float, kept_shape, mean
 
@@ -34,16 +34,11 @@ __all__ = [
 def _average(xp: Any, x: Array, axis: tuple[int, ...], count: Any) -> Array:
     """The mean along axes, which stay in place."""
     if xp is np and x.ndim == 2 and axis == (1,):
-        found = x.dot(_ones(x.shape[1], x.dtype))[:, None]  # by BLAS, three times as fast
+        found = x.dot(row_of_ones(x.shape[1], x.dtype))[:, None]  # by BLAS, three times as fast
     else:
         found = total(xp, x, axis)
     found /= count
     return found
-
-
-@functools.lru_cache
-def _ones(count: int, dtype: np.dtype[Any]) -> np.ndarray:
-    return np.ones(count, dtype)
 
 
 def _mean_square(xp: Any, x: Array, axis: tuple[int, ...], count: Any, epsilon: Any) -> Array:
