@@ -167,6 +167,25 @@ def test_backward_inside_a_tape_is_recorded_by_it() -> None:
     assert tape.gradient(slope, x).item() == 18
 
 
+def test_backward_goes_back_over_the_gradient_of_a_tape() -> None:
+    x = edu.tensor(3.0, requires_grad=True)
+    with edu.GradientTape() as tape:
+        y = x**3
+    slope = tape.gradient(y, x)
+    slope.backward()
+    assert (slope.item(), x.grad.item()) == (27.0, 18.0)
+
+
+def test_backward_goes_back_to_the_cotangent_that_a_tape_was_given() -> None:
+    x = edu.tensor([1.0, 2.0])
+    cotangent = edu.tensor([1.0, 1.0], requires_grad=True)
+    with edu.GradientTape() as tape:
+        tape.watch(x)
+        y = x**3
+    tape.gradient(y, x, output_gradients=cotangent).sum().backward()
+    assert grad(cotangent) == [3.0, 12.0]
+
+
 def test_the_gradient_of_a_tape_and_backward_agree() -> None:
     x = edu.tensor([1.0, 2.0], requires_grad=True)
     with edu.GradientTape() as tape:

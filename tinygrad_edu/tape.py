@@ -174,20 +174,21 @@ class Recording:
         self.tapes = tapes
         self.explicit = explicit
         self.open = (ALWAYS, *explicit) if always else explicit
-        self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit, explicit: explicit}
+        self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit}
 
     def look_up(self, tapes: Any) -> tuple[int, ...]:
         """What `followers` does not know yet."""
         if len(self.followers) > 20:  # numbers of tapes that are long gone
-            self.followers = {EXPLICIT: self.explicit, self.explicit: self.explicit}
+            self.followers = {EXPLICIT: self.explicit}
         found = tuple([number for number in self.open if number in tapes])
+        if found == self.explicit:
+            found = self.explicit
         self.followers[tapes] = found = self.followers.setdefault(found, found)
         return found
 
     def opened(self, tape: GradientTape) -> Recording:
-        tapes = (*self.tapes, tape)
         explicit = (*self.explicit, tape._number) if self.explicit else tape._alone
-        return Recording(self.open is not self.explicit, tapes, explicit, self)
+        return Recording(self.open is not self.explicit, (*self.tapes, tape), explicit, self)
 
     def closed(self, tape: GradientTape) -> Recording:
         if self.before is not None and self.tapes[-1] is tape:
@@ -268,10 +269,14 @@ def record(
     # The code object and the instruction say where; the frame would keep the user's locals alive.
     made.code = code
     made.instruction = frame.f_lasti
-    everyone = tapes is explicit or tapes is recording.open
-    for tape in recording.tapes:
-        if everyone or tape._number in tapes:
+    if tapes is explicit:
+        for tape in recording.tapes:
             tape._records.append(made)
+    else:
+        for tape in recording.tapes:
+            if tape._number in tapes:
+                tape._records.append(made)
+                tape._shared = True
     return made
 
 
@@ -290,11 +295,14 @@ class GradientTape:
     9.8
     """
 
+    __slots__ = ("__weakref__", "_alone", "_number", "_records", "_shared", "_spent", "persistent")
+
     def __init__(self, persistent: bool = False) -> None:
         self.persistent = persistent
         self._number = _next_number()
         self._alone = (self._number,)  # one object, for who is followed by this tape alone
         self._records: list[Record] = []
+        self._shared = False  # whether `backward()` may go back over what is recorded here
         self._spent = False
         _live.add(self._number)
 
@@ -381,10 +389,11 @@ class GradientTape:
         """`gradient`, from what `seed` has made of targets to the nodes of sources."""
         before = _current.get()
         others = before.closed(self) if before.tapes else before
-        if others.tapes or traces.being_made or self._is_shared(pending):
-            _current.set(others)
-        else:
+        alone = not (others.tapes or traces.being_made or self._shared)
+        if alone and all([start._record is None for start in pending.values()]):
             _current.set(_PAUSED)  # nobody records this: say so at once
+        else:
+            _current.set(others)
         try:
             found = walk_back(self._records, pending, sources)
         finally:
@@ -394,19 +403,6 @@ class GradientTape:
             self._release()
             self._records.clear()
         return found
-
-    def _is_shared(self, pending: dict[Node | None, Any]) -> bool:
-        """Whether another tape follows anything that is recorded here, or a first cotangent."""
-        tapes = None
-        for made in self._records:
-            if made.tapes is not tapes:  # most records share one tuple
-                tapes = made.tapes
-                if len(tapes) > 1:
-                    return True
-        for start in pending.values():
-            if start._record is not None:
-                return True
-        return False
 
     def _used_up(self, how: str) -> GradientError:
         return GradientError(
@@ -549,19 +545,12 @@ def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
     given: Any = cotangent if cotangent.__class__ in _ARRAYS else cotangent._data
-    if given.shape != like.shape:
-        if not _is_narrow(given.shape, like.shape):
-            cotangent = ops.movement.sum_to(cotangent, like.shape)
-        elif node.__class__ is Leaf:
-            cotangent = ops.broadcast_to.of(cotangent, shape=like.shape)
+    shape = like.shape
+    if given.shape != shape:
+        cotangent = ops.movement.sum_to(cotangent, shape)
+        if node.__class__ is Leaf and cotangent.shape != shape:
+            cotangent = ops.broadcast_to.of(cotangent, shape=shape)
     return cotangent if given.dtype is like.dtype else ops.astype.of(cotangent, dtype=like.dtype)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_narrow(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether an array of shape `given` broadcasts to `shape`."""
-    axes = zip(given[::-1], shape[::-1], strict=False)
-    return len(given) <= len(shape) and all([g in (1, s) for g, s in axes])
 
 
 _in_order = operator.attrgetter("sequence")

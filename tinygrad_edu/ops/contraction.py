@@ -45,6 +45,50 @@ __all__ = [
 ]
 
 
+def _of_left(g: Any, _: Any, x: Any, y: Any) -> Any:
+    """The cotangent of x: g yᵀ, already summed where that is less work."""
+    a, b = x.ndim, y.ndim
+    if a == b == 2:
+        return matmul.of(g, _transposed(y))
+    if not isinstance(g, Tensor):
+        return _of_left(tensors.around(g), None, *map(tensors.around, (x, y)))._data
+    if a == 1 or b == 1:
+        if a == b:
+            return g * y
+        g, rows, columns = _as_matrices(g, x, y)
+        return reshape(sum_to(_of_left(g, _, rows, columns), rows.shape), x.shape)
+    fold = _fold(x._data.shape, g._data.shape) if b > 2 else None
+    if fold is not None:
+        (n, k), m = x._data.shape[-2:], y._data.shape[-1]
+        if n * k > (n + k) * m:  # the products before their sum are larger than a copy of both
+            wide = fold.merged(g, last=True)
+            return reshape(matmul(wide, _transposed(fold.merged(y, last=True))), x.shape)
+    return binary(matmul, g, _transposed(y))
+
+
+def _of_right(g: Any, _: Any, x: Any, y: Any) -> Any:
+    """The cotangent of y: xᵀ g, summed over what y was broadcast to as part of the product."""
+    a, b = x.ndim, y.ndim
+    if a == b == 2:
+        return matmul.of(_transposed(x), g)
+    if not isinstance(g, Tensor):
+        return _of_right(tensors.around(g), None, *map(tensors.around, (x, y)))._data
+    if a == 1 or b == 1:
+        if a == b:
+            return g * x
+        g, rows, columns = _as_matrices(g, x, y)
+        return reshape(sum_to(_of_right(g, _, rows, columns), columns.shape), y.shape)
+    fold = _fold(y._data.shape, g._data.shape) if a > 2 else None
+    if fold is not None:
+        tall = fold.merged(x, last=False)
+        return reshape(matmul(_transposed(tall), fold.merged(g, last=False)), y.shape)
+    return binary(matmul, _transposed(x), g)
+
+
+def _transposed(x: Any) -> Any:
+    return unary(permute_dims, x, swapped(x._data.ndim)) if isinstance(x, Tensor) else x.mT
+
+
 class Matmul(Op):
     """The product of matrices, for each pair of them along the axes in front.
 
@@ -59,10 +103,7 @@ class Matmul(Op):
 
     linear = (0, 1)
     on_arrays = True
-    gradients = (
-        lambda g, _, x, y: _of_left(g, x, y),
-        lambda g, _, x, y: _of_right(g, x, y),
-    )
+    gradients = (_of_left, _of_right)
     references = {
         "tensorflow": "experimental.numpy.matmul",
         "torch": "matmul",
@@ -158,50 +199,6 @@ def _misfit(x: Shape, y: Shape) -> ShapeError:
 
 
 matmul = Matmul()
-
-
-def _of_left(g: Any, x: Any, y: Any) -> Any:
-    """The cotangent of x: g yᵀ, already summed where that is less work."""
-    a, b = x.ndim, y.ndim
-    if a == b == 2:
-        return matmul.of(g, _transposed(y))
-    if not isinstance(g, Tensor):
-        return _of_left(*map(tensors.around, (g, x, y)))._data
-    if a == 1 or b == 1:
-        if a == b:
-            return g * y
-        g, rows, columns = _as_matrices(g, x, y)
-        return reshape(sum_to(_of_left(g, rows, columns), rows.shape), x.shape)
-    fold = _fold(x._data.shape, g._data.shape) if b > 2 else None
-    if fold is not None:
-        (n, k), m = x._data.shape[-2:], y._data.shape[-1]
-        if n * k > (n + k) * m:  # the products before their sum are larger than a copy of both
-            wide = fold.merged(g, last=True)
-            return reshape(matmul(wide, _transposed(fold.merged(y, last=True))), x.shape)
-    return binary(matmul, g, _transposed(y))
-
-
-def _of_right(g: Any, x: Any, y: Any) -> Any:
-    """The cotangent of y: xᵀ g, summed over what y was broadcast to as part of the product."""
-    a, b = x.ndim, y.ndim
-    if a == b == 2:
-        return matmul.of(_transposed(x), g)
-    if not isinstance(g, Tensor):
-        return _of_right(*map(tensors.around, (g, x, y)))._data
-    if a == 1 or b == 1:
-        if a == b:
-            return g * x
-        g, rows, columns = _as_matrices(g, x, y)
-        return reshape(sum_to(_of_right(g, rows, columns), columns.shape), y.shape)
-    fold = _fold(y._data.shape, g._data.shape) if a > 2 else None
-    if fold is not None:
-        tall = fold.merged(x, last=False)
-        return reshape(matmul(_transposed(tall), fold.merged(g, last=False)), y.shape)
-    return binary(matmul, _transposed(x), g)
-
-
-def _transposed(x: Any) -> Any:
-    return unary(permute_dims, x, swapped(x._data.ndim)) if isinstance(x, Tensor) else x.mT
 
 
 def _as_matrices(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -66,9 +66,9 @@ def sum_up(x: np.ndarray, axis: tuple[int, ...], dtype: Any, out: None, keepdims
     if not keepdims and dtype.char in "fd" and x.dtype is dtype:
         if len(axis) == x.ndim:
             if 1 < x.size <= _EXACT:  # of one number NumPy's dot is -0.0 where its sum is 0.0
-                return x.reshape(-1).dot(row_of_ones(x.size, dtype))
+                return row_of_ones(x.size, dtype).dot(x.ravel())
             if x.size > _EXACT and dtype.char == "f" and x.flags.c_contiguous:
-                return _sum_of_sums(x.reshape(-1))
+                return _sum_of_sums(x.ravel())
         elif x.ndim == 2 and axis and x.size <= _EXACT:
             ones = row_of_ones(x.shape[axis[0]], dtype)
             return x.dot(ones) if axis[0] else ones.dot(x)

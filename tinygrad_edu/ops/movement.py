@@ -905,23 +905,28 @@ def trace(x: TensorLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
 
 def sum_to(x: Any, shape: Shape, /) -> Any:
     """A Tensor, or a bare NumPy array, summed over the axes along which `shape` would be broadcast
-    to it: the transpose of broadcasting.
+    to it: the transpose of broadcasting. Itself if it is what would be broadcast.
 
     >>> sum_to(tensors.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
     Tensor([4., 6.], dtype=float32)
     """
+    axis = _repeated(x.shape, shape)
+    if not axis:
+        return x if axis is None else reshape.of(x, shape=shape)
     if not isinstance(x, Tensor):
-        found = sum_up(x, _repeated(x.shape, shape), x.dtype, None, False)
-        return found if found.shape == shape else found.reshape(shape)
-    axis = _repeated(x._data.shape, shape)
-    found = unary(reduction.sum, x, {"axis": axis, "keepdims": False}) if axis else x
-    return found if found._data.shape == shape else reshape(found, shape)
+        found: Any = sum_up(x, axis, x.dtype, None, False)
+    else:
+        found = unary(reduction.sum, x, {"axis": axis, "keepdims": False})
+    return found if found.shape == shape else reshape.of(found, shape=shape)
 
 
 @functools.lru_cache(maxsize=4096)
-def _repeated(shape: Shape, narrow: Shape) -> tuple[int, ...]:
-    """The axes on which an array of shape `narrow` is repeated when it is broadcast to `shape`."""
+def _repeated(shape: Shape, narrow: Shape) -> tuple[int, ...] | None:
+    """The axes on which an array of shape `narrow` is repeated when it is broadcast to `shape`;
+    None where it is `shape` that broadcasts to `narrow`."""
     extra = len(shape) - len(narrow)
+    if extra <= 0 and all([s in (1, n) for s, n in zip(shape, narrow[-extra:], strict=True)]):
+        return None
     repeated = [i + extra for i, s in enumerate(narrow) if s == 1 and shape[i + extra] != 1]
     return (*range(extra), *repeated)
 
