@@ -455,7 +455,7 @@ def walk_back(
         out: Any = made.outputs
         is_array = cotangent.__class__ in _ARRAYS
         if made.bare:
-            if unrecorded and (is_array or _is_plain(cotangent)):
+            if is_array or (unrecorded and _is_plain(cotangent)):
                 data = cotangent if is_array else cotangent._data[()]
                 if data.shape != out.shape and not op.keeps_narrow(made):
                     data = ops.broadcast_to.of(data, shape=out.shape)
@@ -467,7 +467,9 @@ def walk_back(
                     if node in wanted and rule is not None:
                         gradient = rule if given else rule(data, out, *inputs, **params)
                         if gradient is not None:
-                            if gradient.shape != x.shape or gradient.dtype is not x.dtype:
+                            shape = gradient.shape
+                            narrow = not shape and node.__class__ is Record
+                            if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
                                 gradient = _fitted(gradient, node, x)
                             pending[node] = (
                                 _sum(pending[node], gradient) if node in pending else gradient

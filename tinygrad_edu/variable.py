@@ -135,12 +135,11 @@ class Variable(Operators):
                 f"{how}: a value of shape {tuple(data.shape)} does not fit a Variable of "
                 f"shape {self.shape}"
             )
-        trace = traces.current()
-        if trace is None:
+        if traces.being_made and (trace := traces.current()) is not None:
+            trace.write_variable(self, data)
+        else:
             self._tensor = wrap(Tensor, data, held._device, self._leaf)
             self._shared = True
-        else:
-            trace.write_variable(self, data)
         return self
 
     def __reduce__(self) -> Any:
