@@ -48,9 +48,9 @@ __all__ = [
 def _of_left(g: Any, _: Any, x: Any, y: Any) -> Any:
     """The cotangent of x: g yᵀ, already summed where that is less work."""
     a, b = x.ndim, y.ndim
-    if a == b == 2:
-        return matmul.of(g, _transposed(y))
     if not isinstance(g, Tensor):
+        if a == b == 2:
+            return _multiplied(g, y.mT)
         return _of_left(tensors.around(g), None, *map(tensors.around, (x, y)))._data
     if a == 1 or b == 1:
         if a == b:
@@ -69,9 +69,9 @@ def _of_left(g: Any, _: Any, x: Any, y: Any) -> Any:
 def _of_right(g: Any, _: Any, x: Any, y: Any) -> Any:
     """The cotangent of y: xᵀ g, summed over what y was broadcast to as part of the product."""
     a, b = x.ndim, y.ndim
-    if a == b == 2:
-        return matmul.of(_transposed(x), g)
     if not isinstance(g, Tensor):
+        if a == b == 2:
+            return _multiplied(x.mT, g)
         return _of_right(tensors.around(g), None, *map(tensors.around, (x, y)))._data
     if a == 1 or b == 1:
         if a == b:
@@ -85,8 +85,8 @@ def _of_right(g: Any, _: Any, x: Any, y: Any) -> Any:
     return binary(matmul, _transposed(x), g)
 
 
-def _transposed(x: Any) -> Any:
-    return unary(permute_dims, x, swapped(x._data.ndim)) if isinstance(x, Tensor) else x.mT
+def _transposed(x: Tensor) -> Tensor:
+    return unary(permute_dims, x, swapped(x._data.ndim))
 
 
 class Matmul(Op):
@@ -199,6 +199,7 @@ def _misfit(x: Shape, y: Shape) -> ShapeError:
 
 
 matmul = Matmul()
+_multiplied = matmul.kernel(np)
 
 
 def _as_matrices(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
