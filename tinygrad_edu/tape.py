@@ -75,18 +75,16 @@ class Leaf:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward()` has added up."""
-        if not traces.being_made:
-            return self.held
-        trace = traces.current()
-        return self.held if trace is None else trace.read_grad(self)
+        if traces.being_made and (trace := traces.current()) is not None:
+            return trace.read_grad(self)
+        return self.held
 
     @grad.setter
     def grad(self, gradient: Tensor | None) -> None:
-        trace = traces.current()
-        if trace is None:
-            self.held = gradient
-        else:
+        if traces.being_made and (trace := traces.current()) is not None:
             trace.write_grad(self, gradient)
+        else:
+            self.held = gradient
 
 
 class Record:
