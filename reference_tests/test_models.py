@@ -133,6 +133,14 @@ def sequences(k: Any) -> Any:
     return k.Model(x, [y, k.mean(y), k.reshape(y, (-1, 3))])
 
 
+def images_of_any_size(k: Any) -> Any:
+    x = k.Input((None, None, 3))
+    fine = k.layers.Conv2D(4, 3, padding="same")(x)
+    coarse = k.layers.Conv2D(2, 3, strides=2, padding="same")(k.layers.MaxPooling2D()(fine))
+    back = k.layers.UpSampling2D(4)(coarse)
+    return k.Model(x, k.layers.Concatenate()([fine, back]))
+
+
 def lists_of_one(k: Any) -> Any:
     x = k.Input((4,))
     return k.Model([x], [k.layers.Dense(2)(x)])
@@ -152,6 +160,7 @@ BUILDERS = [
     an_end_in_the_middle,
     a_start_in_the_middle,
     sequences,
+    images_of_any_size,
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_a_numpy_scalar_by_itself_keeps_its_dtype() -> None:
 
 def test_numpy_arrays_count_as_arrays_even_without_dimensions() -> None:
     assert (edu.ones(2) * np.array(2.0)).dtype == "float64"
+
+
+def test_numbers_of_classes_of_their_own_are_python_numbers() -> None:
+    class Level(enum.IntEnum):
+        LOW = 3
+
+    class Metres(float):
+        pass
+
+    assert (edu.tensor([1, 2]) + Level.LOW).tolist() == [4, 5]
+    assert (edu.tensor([1.0, 2.0]) * Level.LOW).tolist() == [3.0, 6.0]
+    assert (Metres(2.0) * edu.tensor([1, 2])).tolist() == [2.0, 4.0]
+    assert edu.ops.add(Level.LOW, 1).dtype == "int32"
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,15 @@ class _NotNumPy:
 _NotNumPy = _NotNumPy()  # type: ignore[misc, assignment]
 
 
+@pytest.mark.parametrize("way", [lambda f: f, edu.jit])
+def test_of_values_for_one_place_the_one_that_stays_has_the_gradient(way: Any) -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    f = lambda v: ((x * edu.zeros(3).at[[2, 2, 0]].set(v)) ** 2).sum()
+    assert_array_equal(way(edu.grad(f))(edu.tensor(5.0)).numpy(), 2 * (3 * 3 * 5 + 5))
+    assert_array_equal(way(edu.grad(f))(edu.tensor([4.0, 5.0, 6.0])).numpy(), [0, 90, 12])
+    assert_array_equal(way(edu.vmap(edu.grad(f)))(edu.tensor([5.0, 1.0])).numpy(), [100, 20])
+
+
 @pytest.mark.parametrize("how", ["set", "add", "multiply", "min", "max"])
 def test_writes_beyond_the_end_are_dropped(how: str) -> None:
     x, rows, values = (

@@ -140,6 +140,13 @@ def test_a_weight_of_unknown_size_is_refused() -> None:
         edu.Layer().add_weight(shape=(None, 2))
 
 
+def test_an_initializer_that_gives_another_shape_is_refused() -> None:
+    layer = layers.Dense(2, kernel_initializer=lambda shape, dtype: edu.ones((3, 3)))
+    with pytest.raises(errors.ShapeError, match=r"gives shape \(3, 3\).*of shape \(6, 2\)"):
+        layer(edu.ones((1, 6)))
+    assert not layer.built
+
+
 def test_a_name_for_two_weights_is_refused() -> None:
     layer = edu.Layer(name="mine")
     layer.add_weight(name="w")
@@ -181,6 +188,39 @@ def test_weights_are_found_in_attributes_lists_and_dicts() -> None:
     layer.blocks.append(Affine())
     layer.blocks[-1](edu.ones((1, 2)))
     assert "blocks/2/factor" in layer.weight_paths()
+
+
+def test_layers_of_one_name_have_paths_of_their_own() -> None:
+    class Twins(edu.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self._inner, self.inner = Affine(), Affine()
+            self.either = {1: Affine(), "1": Affine()}
+
+        def call(self, x: Any) -> Any:
+            for layer in (self._inner, self.inner, *self.either.values()):
+                x = layer(x)
+            return x
+
+    layer = Twins()
+    layer(edu.ones((1, 2)))
+    assert len(layer.weight_paths()) == len(layer.weights) == 4
+
+    class Beside(edu.Model):
+        def __init__(self) -> None:
+            x = edu.Input((3,))
+            super().__init__(x, layers.Dense(2)(x))
+            self.dense = layers.Dense(4)
+            self.dense.build((None, 2))
+
+    model = Beside()
+    assert list(model.weight_paths()) == [
+        "dense/kernel",
+        "dense/bias",
+        "dense_1/kernel",
+        "dense_1/bias",
+    ]
+    assert (model.get_layer("dense").units, model.get_layer("dense_1").units) == (2, 4)
 
 
 def test_metrics_belong_to_the_layer_but_are_no_weights() -> None:

@@ -88,6 +88,90 @@ def model_shape(x: edu.Tensor) -> tuple[int | None, ...]:
     return tuple(None if size == None else size for size in x.shape)  # noqa: E711
 
 
+def _attended(x: Any) -> Any:
+    return edu.softmax(x @ edu.matrix_transpose(x)) @ x
+
+
+ON_SEQUENCES: dict[str, Callable[[Any], Any]] = {
+    "two sizes": lambda x: edu.reshape(x, (x.shape[0], x.shape[1] * 4)),
+    "two sizes as one": lambda x: edu.reshape(x[:, 1:], (x.shape[0] * (x.shape[1] - 1), 4)),
+    "there and back": lambda x: edu.reshape(edu.reshape(x, (-1, 2)) * 2, x.shape),
+    "by a layer and back": lambda x: edu.reshape(
+        layers.ReLU()(edu.reshape(x, (-1, 4))), (-1, x.shape[1], 4)
+    ),
+    "broadcast_to": lambda x: edu.broadcast_to(x[:, :1], x.shape),
+    "stack": lambda x: edu.stack([x, x + 1], axis=1),
+    "tile and repeat": lambda x: edu.tile(edu.repeat(x, 2, axis=1), (1, 2, 1)),
+    "one_hot": lambda x: edu.one_hot(edu.argmax(x, axis=-1), 4),
+    "half of the steps": lambda x: edu.broadcast_to(x[:, :1], (x.shape[0], x.shape[1] // 2, 4)),
+    "the last": lambda x: x[:, x.shape[1] - 1],
+    "those between": lambda x: x[:, 1 : x.shape[1] - 1],
+    "attention": _attended,
+    "a layer's": lambda x: edu.broadcast_to(x[:, :1], layers.ZeroPadding1D()(x).shape),
+    "a layer's argument": lambda x: Reshaped()(x, x.shape[1]),
+}
+
+
+class Reshaped(edu.Layer):
+    def call(self, inputs: Any, size: int) -> Any:
+        return edu.reshape(inputs, (-1, size * 4))
+
+
+edu.register("tests>Reshaped")(Reshaped)
+
+
+@pytest.mark.parametrize("name", ON_SEQUENCES)
+def test_sizes_that_are_not_known_are_told_apart(name: str) -> None:
+    function = ON_SEQUENCES[name]
+    x = edu.Input((None, 4))
+    symbolic = function(x)
+    model = edu.Model(x, symbolic)
+    again = registry.deserialize(json.loads(json.dumps(registry.serialize(model))))
+    for batch, steps in ((2, 5), (5, 2), (3, 3), (1, 4)):
+        given = edu.tensor(data(batch * steps, 4)).reshape((batch, steps, 4))
+        expected = function(given)
+        for each in (model, again, copy.deepcopy(model), edu.jit(lambda x: model(x))):
+            same(each(given), expected)
+        sizes = zip(model_shape(symbolic), expected.shape, strict=True)
+        assert all(size is None or size == actual for size, actual in sizes)
+
+
+def test_sizes_of_several_inputs_are_told_apart() -> None:
+    x, y = edu.Input((None, 4)), edu.Input((None, 4))
+    rows = edu.broadcast_to(y[:, :1], (y.shape[0], x.shape[1], 4))
+    pairs = edu.reshape(x @ edu.matrix_transpose(y), (x.shape[0], x.shape[1] * y.shape[1]))
+    found = edu.Model([x, y], [rows, pairs])([edu.ones((2, 3, 4)), edu.ones((2, 5, 4))])
+    assert [z.shape for z in found] == [(2, 3, 4), (2, 15)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda n: n / 2,
+        lambda n: 1 / n,
+        lambda n: n * 0.5,
+        lambda n: n**2,
+        lambda n: 2**n,
+        lambda n: 12 // n,
+        lambda n: n // 7,
+        lambda n: n % 2,
+        lambda n: [0] * n,
+        float,
+    ],
+)
+def test_arithmetic_on_a_size_that_would_make_a_number_of_it_is_refused(use: Any) -> None:
+    with pytest.raises(errors.ShapeError, match="known only when data comes"):
+        use(edu.Input((None, 4)).shape[1])
+
+
+def test_a_model_that_starts_in_the_middle_needs_the_sizes_that_it_uses() -> None:
+    x = edu.Input((None, 4))
+    layer = layers.Dense(3)
+    end = edu.reshape(layer(x), (-1, x.shape[1] * 3))
+    with pytest.raises(errors.ArgumentError, match="not among the inputs"):
+        edu.Model(layer.output, end)
+
+
 def test_shapes_of_symbolic_values_have_none_where_data_decides() -> None:
     x = edu.Input((None, 3), name="x")
     assert x.shape == (None, None, 3)
@@ -113,6 +197,12 @@ def test_what_needs_a_size_that_is_not_known_is_refused() -> None:
         edu.dropout(x, 0.5)
     with pytest.raises(errors.ShapeError, match="known only when data comes"):
         edu.reshape(x, (x.shape[0] // 2, 6))
+    with pytest.raises(errors.ShapeError, match="known only when data comes"):
+        len(x)
+    with pytest.raises(errors.ShapeError, match="known only when data comes"):
+        list(x)
+    with pytest.raises(errors.ShapeError, match="known only when data comes"):
+        x * x.shape[0]
 
 
 def test_a_variable_does_not_become_a_constant() -> None:
@@ -124,6 +214,15 @@ def test_a_symbolic_value_is_refused_in_a_compiled_function() -> None:
     x = edu.Input((3,))
     with pytest.raises(errors.TracingError, match="another trace"):
         edu.jit(lambda y: x + y)(edu.ones(3))
+
+
+def test_sizes_of_an_input_are_whole_numbers_of_any_kind() -> None:
+    assert edu.Input((np.int64(3), None), batch_size=np.int32(2)).shape == (2, 3, None)
+    assert edu.Input(np.int8(4)).shape == (None, 4)
+    wrong: Any
+    for wrong in (None, 1.5, "3", (1.5,), (-1,)):
+        with pytest.raises(errors.ArgumentError, match="InputLayer"):
+            edu.Input(wrong)
 
 
 # The functional form

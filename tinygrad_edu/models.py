@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import dtypes, ops, symbolic, tree
 from .dtypes import DTypeLike
 from .errors import ArgumentError, DtypeError, ShapeError, TracingError, meant
-from .layers.base import Layer, set_mask
+from .layers.base import Layer, layer_names, set_mask
 from .plans import Plan, in_order
 from .symbolic import Spec
 from .tensors import Tensor
@@ -34,11 +36,14 @@ class InputLayer(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        for size in (batch_size, *sizes):
-            if size is not None and (not isinstance(size, int) or size < 0):
-                raise self._error(f"shape {sizes} has {size!r}: sizes are whole numbers, or None")
-        self.shape, self.batch_size = symbolic.known(sizes), batch_size
+        given = (shape,) if isinstance(shape, (int, np.integer)) else shape
+        if not isinstance(given, Sequence):
+            raise self._error(f"shape is a tuple, of the sizes of an example, not {shape!r}")
+        for size in (batch_size, *given):
+            if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
+                raise self._error(f"shape {shape} has {size!r}: sizes are whole numbers, or None")
+        self.batch_size, *sizes = symbolic.known((batch_size, *given))
+        self.shape = tuple(sizes)
         self._wanted = (batch_size, *self.shape)
         self.input_dtype = dtypes.as_dtype(self.compute_dtype if dtype is None else dtype)
         self.built = True
@@ -265,7 +270,7 @@ class Model(Trainable, Layer):
             if not -len(self.layers) <= index < len(self.layers):
                 raise self._error(f"get_layer: no layer {index} among {len(self.layers)}")
             return self.layers[index]
-        names = {part: x for part, x in self._parts() if isinstance(x, Layer)}
+        names = {part: x for x, part in layer_names(self._parts()).items()}
         if name not in names:
             raise self._error(f"get_layer: no layer {name!r}{meant(name, names)}")
         return names[str(name)]

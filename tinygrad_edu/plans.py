@@ -16,7 +16,7 @@ from . import dtypes, ops, symbolic, tree
 from .errors import ArgumentError
 from .layers.base import Layer, unique
 from .op import Op
-from .symbolic import Spec, Step, Symbol
+from .symbolic import Step, Symbol
 from .tensors import Tensor
 
 
@@ -30,6 +30,20 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"${self.number}"
+
+
+class Later:
+    """A size that is computed when data comes, as `symbolic.Size.how` says, of values that have
+    these numbers."""
+
+    __slots__ = ("how",)
+
+    def __init__(self, how: Any) -> None:
+        self.how = how
+
+    def of(self, held: Any) -> int:
+        """The size, by values: Tensors, or symbolic ones."""
+        return symbolic.computed(self.how, lambda number, axis: held[number].shape[axis])
 
 
 class Call(NamedTuple):
@@ -118,7 +132,7 @@ class Plan:
     def run(self, values: Sequence[Tensor]) -> Any:
         """The outputs for these inputs, in their order."""
         if self._program is None:
-            self._program = [_compiled(call, self.specs) for call in self.calls]
+            self._program = [_compiled(call) for call in self.calls]
         held: list[Any] = [*values, *[None] * (len(self.specs) - len(values))]
         for function, leaves, arguments, made in self._program:
             given = [held[x.number] if x.__class__ is Slot else x for x in leaves]
@@ -262,7 +276,13 @@ def _operation(node: Any) -> Any:
 
 
 def _taken(step: Step) -> list[Symbol]:
-    return [x for x in tree.leaves(step.arguments) if isinstance(x, Symbol)]
+    """The values that a step needs, be it for their sizes."""
+    sizes: list[symbolic.Size] = []
+    leaves = tree.leaves(step.arguments)
+    for x in leaves:
+        symbolic.with_sizes(x, sizes.append)
+    needed = [Symbol(*value) for size in sizes for _, value, _ in symbolic.sources(size.how)]
+    return [*[x for x in leaves if isinstance(x, Symbol)], *needed]
 
 
 def _named(operations: Sequence[Any]) -> dict[Any, str]:
@@ -284,31 +304,64 @@ def _named(operations: Sequence[Any]) -> dict[Any, str]:
 def _placed(x: Any, places: Mapping[tuple[Step, int], Slot]) -> Any:
     """A leaf of a step's arguments: a slot for a value, a Tensor for a constant."""
     if not isinstance(x, Symbol):
-        return x
+        return symbolic.with_sizes(x, lambda size: Later(_numbered(size.how, places)))
     return x.step.arguments if x.step.operation is None else places[x.step, x.index]
 
 
-def _filled(structure: Any, held: Sequence[Any]) -> Any:
-    return tree.map(lambda x: held[x.number] if isinstance(x, Slot) else x, structure)
+def _numbered(how: Any, places: Mapping[tuple[Step, int], Slot]) -> Any:
+    """How a size is computed, with numbers for values."""
+    if not isinstance(how, tuple):
+        return how
+    name, one, other = how
+    if name == "axis":
+        return name, places[one].number, other
+    return name, _numbered(one, places), _numbered(other, places)
 
 
-def _compiled(call: Call, specs: Sequence[Spec]) -> Any:
+def _filled(structure: Any, held: Any) -> Any:
+    """Arguments with the values of slots, by number, and the sizes that come of them."""
+    return tree.map(lambda x: _fill(x, held), structure)
+
+
+def _fill(x: Any, held: Any) -> Any:
+    if isinstance(x, Slot):
+        return held[x.number]
+    if isinstance(x, Later):
+        return x.of(held)
+    if isinstance(x, slice):
+        return slice(*[_fill(each, held) for each in (x.start, x.stop, x.step)])
+    return x
+
+
+def _compiled(call: Call) -> Any:
     """What `run` does for a call: the function, its leaves, their structure (None for just one
     argument), and the numbers of what it makes."""
     made = [slot.number for slot in call.made]
-    if isinstance(call.operation, Op):
-        operands, params = call.arguments
-        op: Op = call.operation
-        known = [specs[x.number] if isinstance(x, Slot) else x for x in operands]
-
-        def replay(*values: Any) -> Any:
-            return symbolic.replay(op, known, values, params)
-
-        return replay, list(operands), tree.flatten((tuple(operands), {}))[1], made
+    function = call.operation.replay if isinstance(call.operation, Op) else call.operation
     leaves, structure = tree.flatten(call.arguments)
+    if needed := _sources(leaves):
+        numbers = [*needed, *[slot.number for slot in call.taken]]
+
+        def sized(*values: Any) -> Any:
+            args, kwargs = _filled(call.arguments, dict(zip(numbers, values, strict=True)))
+            return function(*args, **kwargs)
+
+        slots = [Slot(number) for number in numbers]
+        return sized, slots, tree.flatten((tuple(slots), {}))[1], made
     args, kwargs = call.arguments
     plain = len(args) == 1 and not kwargs and isinstance(args[0], Slot)
-    return call.operation, leaves, None if plain else structure, made
+    return function, leaves, None if plain else structure, made
+
+
+def _sources(leaves: Sequence[Any]) -> list[int]:
+    """The numbers of the values whose sizes are among arguments."""
+    parts = [
+        part
+        for x in leaves
+        for part in ((x.start, x.stop, x.step) if isinstance(x, slice) else (x,))
+    ]
+    found = [symbolic.sources(part.how) for part in parts if isinstance(part, Later)]
+    return [number for each in found for _, number, _ in each]
 
 
 # What JSON has no words for, in dicts of one key that no argument of a layer looks like.
@@ -321,8 +374,8 @@ def _written(structure: Any) -> Any:
 def _mark(x: Any) -> Any:
     if isinstance(x, Slot):
         return {"$slot": x.number}
-    if isinstance(x, symbolic.Size):
-        return {"$size": [x.scale, x.shift, x.factors]}
+    if isinstance(x, Later):
+        return {"$size": x.how}
     if isinstance(x, slice):
         return {"$slice": [_mark(each) for each in (x.start, x.stop, x.step)]}
     if isinstance(x, np.dtype):
@@ -331,8 +384,6 @@ def _mark(x: Any) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "$size": lambda given: symbolic.Size(*given),
-    "$slice": lambda given: slice(*[_read(each, ()) for each in given]),
     "$dtype": dtypes.as_dtype,
     "$dots": lambda given: Ellipsis,
     "$operation": lambda given: _operations()[given],  # type: ignore[has-type]
@@ -348,6 +399,10 @@ def _read(data: Any, held: Sequence[Any]) -> Any:
         ((key, value),) = data.items()
         if key == "$slot":
             return held[value]
+        if key == "$size":
+            return Later(value).of(held)
+        if key == "$slice":
+            return slice(*[_read(each, held) for each in value])
         if key in _READ:
             return _READ[key](value)
     return {key: _read(x, held) for key, x in data.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import symbolic
 from .drawings import Node
 from .errors import Error
-from .layers.base import Layer, with_shapes
+from .layers.base import Layer, layer_names, with_shapes
 from .plans import Plan
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _connected(model: Model, each_call: bool) -> _Found | None:
         return None
     names = {layer: name for name, layer in plan.layers.items()}
     if model._plan is None:  # they have names in the model that they do not have in the plan
-        own = {x: name for name, x in model._parts() if isinstance(x, Layer)}
+        own = layer_names(model._parts())
         names = {layer: own.get(layer, name) for layer, name in names.items()}
     makers = {i: names[layer] for i, layer in enumerate(plan.starts)}
     found: dict[str, tuple[Any, str, dict[str, None]]] = {
@@ -110,7 +110,7 @@ def _plan(model: Model) -> Plan | None:
 
 def _listed(model: Model) -> _Found:
     """The layers of a model, where it isn't known how they are connected."""
-    return [(name, x, _own_shape(x), ()) for name, x in model._parts() if isinstance(x, Layer)]
+    return [(name, x, _own_shape(x), ()) for x, name in layer_names(model._parts()).items()]
 
 
 def _own_shape(layer: Layer) -> str:

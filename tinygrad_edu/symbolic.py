@@ -10,10 +10,11 @@ Also what layers need of the engine beyond its operations: shapes of results wit
 
 from __future__ import annotations
 
-import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,99 +27,86 @@ from .op import Aval, Op
 from .tensors import Tensor, wrap
 from .tracing import Trace, Traced
 
-# Primes that no model has as a size. Three of them tell n + 1 from 2 * n and from n * n.
-_SIZES = (131, 137, 139)
+# What unknown sizes are while one finds out what else is not known: that of the batch and others,
+# at two trials. No model has these. What depends on one differs from trial to trial; the others can
+# be halved five times, so that what a network makes smaller and larger again fits.
+_TRIALS = 2
+_BATCH, _OTHER = (131, 258), (32 * 17, 32 * 23)
+
+# Sizes that have nothing in common: what is the same for all of these is so for any.
+_PRIMES = (131, 137, 139, 149, 151, 157)
+_PROBES = (_PRIMES, [2 * n for n in _PRIMES], _PRIMES[1:])
+
+_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+
+
+def _refused(name: str) -> Any:
+    """A method of Size that would make a number of it."""
+
+    def refuse(self: Size, *others: Any) -> Any:
+        raise _unknown(name)
+
+    return refuse
 
 
 class Size(int):
-    """A size that is not known before data comes: scale * product of (a * n + b) + shift for some
-    n, with (a, b) in `factors`. As a number it is what it would be for one n; it is printed as, and
-    equal to, None.
+    """A size that is not known before data comes. It is printed as, and equal to, None; as a number
+    it is what it would be at a trial, and `values` has that of each.
 
-    >>> size = Size(1)
-    >>> size, (2 * size + 6) // 2 - size, (size * (size + 1)) % size, (size, 4) == (None, 4)
-    (None, 3, 0, True)
+    `how` says how to compute it from sizes of values: ("axis", value, axis), or an operator and two
+    sizes. It is None for a size of something that is no value yet.
+
+    >>> from tinygrad_edu import Input
+    >>> size = Input((None,)).shape[1]
+    >>> size, size * 2 - 1, (2 * size) % size, (size, 4) == (None, 4)
+    (None, None, 0, True)
     """
 
-    scale: int
-    shift: int
-    factors: tuple[tuple[int, int], ...]
+    values: tuple[int, ...]
+    how: Any
 
-    def __new__(
-        cls, scale: int, shift: int = 0, factors: Sequence[tuple[int, int]] = ((1, 0),)
-    ) -> Any:
-        if not scale or not factors:
-            return scale + shift
-        made = super().__new__(cls, _value(scale, shift, factors, _SIZES[0]))
-        made.scale, made.shift, made.factors = scale, shift, tuple([(a, b) for a, b in factors])
+    def __new__(cls, values: Sequence[int], how: Any = None) -> Any:
+        made = super().__new__(cls, values[0])
+        made.values, made.how = tuple(values), how
         return made
 
-    def of(self, n: int) -> int:
-        """What it is for this n."""
-        return _value(self.scale, self.shift, self.factors, n)
+    def __add__(self, other: Any) -> Any:
+        return _computed("+", self, other)
 
-    def solved(self, size: int) -> int | None:
-        """The n that this is `size` for."""
-        return (size - self.shift) // self.scale if self.factors == ((1, 0),) else None
+    def __radd__(self, other: Any) -> Any:
+        return _computed("+", other, self)
 
-    @property
-    def _product(self) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """The scale and the factors of it as a product."""
-        if not self.shift:
-            return self.scale, self.factors
-        if len(self.factors) > 1:
-            raise _unknown("*")
-        ((a, b),) = self.factors
-        a, b = self.scale * a, self.scale * b + self.shift
-        common = math.gcd(a, b)
-        return common, ((a // common, b // common),)
+    def __sub__(self, other: Any) -> Any:
+        return _computed("-", self, other)
 
-    def __add__(self, other: int) -> int:
-        if not isinstance(other, Size):
-            return Size(self.scale, self.shift + other, self.factors)
-        if self.factors == other.factors:
-            return Size(self.scale + other.scale, self.shift + other.shift, self.factors)
-        raise _unknown("+")
+    def __rsub__(self, other: Any) -> Any:
+        return _computed("-", other, self)
 
-    def __mul__(self, other: int) -> int:
-        if not isinstance(other, Size):
-            return Size(self.scale * other, self.shift * other, self.factors)
-        (scale, factors), (other_scale, others) = self._product, other._product
-        return Size(scale * other_scale, 0, (*factors, *others))
+    def __mul__(self, other: Any) -> Any:
+        return _computed("*", self, other)
 
-    def __floordiv__(self, other: int) -> int:
-        if not isinstance(other, Size):
-            if self.scale % other or self.shift % other:
-                raise _unknown("//")
-            return Size(self.scale // other, self.shift // other, self.factors)
-        (scale, factors), (other_scale, others) = self._product, other._product
-        left = list(factors)
-        for each in others:
-            if each not in left:
-                raise _unknown("//")
-            left.remove(each)
-        if scale % other_scale:
-            raise _unknown("//")
-        return Size(scale // other_scale, 0, left)
+    def __rmul__(self, other: Any) -> Any:
+        return _computed("*", other, self)
 
-    def __mod__(self, other: int) -> int:
-        if isinstance(other, Size):
-            return self - other * (self // other)
-        if self.scale % other:
-            raise _unknown("%")
-        return self.shift % other
+    def __floordiv__(self, other: Any) -> Any:
+        return _computed("//", self, other)
 
-    def __neg__(self) -> int:
+    def __mod__(self, other: Any) -> Any:
+        return _computed("%", self, other)
+
+    def __neg__(self) -> Any:
         return self * -1
 
-    def __sub__(self, other: int) -> int:
-        return self + -other
-
-    def __rsub__(self, other: int) -> int:
-        return -self + other
-
-    __radd__ = __add__
-    __rmul__ = __mul__
+    __truediv__ = __rtruediv__ = _refused("/")
+    __pow__ = __rpow__ = _refused("**")
+    __rfloordiv__, __rmod__ = _refused("//"), _refused("%")
+    __float__, __index__ = _refused("float"), _refused("index")
 
     def __eq__(self, other: object) -> bool:
         return other is None or int.__eq__(self, other) is True
@@ -133,11 +121,66 @@ class Size(int):
         return "None"
 
     def __reduce__(self) -> Any:
-        return Size, (self.scale, self.shift, self.factors)
+        return Size, (self.values,)  # what it is computed from is not copied
 
 
-def _value(scale: int, shift: int, factors: Sequence[tuple[int, int]], n: int) -> int:
-    return scale * math.prod([a * n + b for a, b in factors]) + shift
+def _computed(name: str, one: Any, other: Any) -> Any:
+    """What an operator makes of two integers, of which one is a Size; a number if it is the same
+    for all sizes."""
+    if not all([isinstance(x, (int, np.integer)) for x in (one, other)]):
+        raise _unknown(name)
+    how = (name, *[x.how if isinstance(x, Size) else int(x) for x in (one, other)])
+    found = _probed(how)
+    if len(found) == 1 and min(found).denominator == 1:
+        return int(min(found))
+    rows = [(at(one, trial), at(other, trial)) for trial in range(_TRIALS)]
+    values = [_OPERATORS[name](a, b) for a, b in rows]
+    if name == "//" and any([a % b for a, b in rows]):
+        raise _unknown(name)
+    if name == "%" and (len(set(values)) > 1 or not _is_composed(how, other)):
+        raise _unknown(name)
+    return Size(values, how)
+
+
+def _probed(how: Any) -> set[Fraction]:
+    """What a size is where those that it is computed from have nothing in common. What is divided
+    can be, so that it is a fraction here."""
+    known = list(dict.fromkeys(sources(how)))
+    return {
+        computed(
+            how,
+            lambda *place, probe=probe: Fraction(probe[known.index(("axis", *place)) % len(probe)]),
+            {**_OPERATORS, "//": operator.truediv},
+        )
+        for probe in _PROBES
+    }
+
+
+def _is_composed(how: Any, divisor: Any) -> bool:
+    """Whether what is left over at the trials may be believed: of sizes that operations have made,
+    or by others. That of an input says nothing."""
+    made = [isinstance(value[0].operation, Op) for _, value, _ in sources(how)]
+    return isinstance(divisor, Size) or any(made)
+
+
+def sources(how: Any) -> list[Any]:
+    """The values, with their axes, whose sizes a size is computed from."""
+    if not isinstance(how, tuple):
+        return []
+    return [how] if how[0] == "axis" else [*sources(how[1]), *sources(how[2])]
+
+
+def computed(
+    how: Any, size_of: Callable[[Any, int], Any], operators: Mapping[str, Any] = _OPERATORS
+) -> Any:
+    """A size, when the sizes of values along axes are there."""
+    if not isinstance(how, tuple):
+        return how
+    name, one, other = how
+    if name == "axis":
+        return size_of(one, other)
+    parts = [computed(part, size_of, operators) for part in (one, other)]
+    return operators[name](*parts)
 
 
 def _unknown(what: str) -> ShapeError:
@@ -154,8 +197,10 @@ def known(shape: Sequence[int | None]) -> tuple[int | None, ...]:
 
 
 def sized(shape: Sequence[int | None]) -> tuple[int, ...]:
-    """A shape with an unknown Size for None."""
-    return tuple([Size(1) if size is None else size for size in shape])
+    """A shape with an unknown Size for None; the first is that of the batch."""
+    return tuple(
+        [Size(_OTHER if i else _BATCH) if size is None else size for i, size in enumerate(shape)]
+    )
 
 
 # Steps
@@ -203,7 +248,15 @@ class Symbol:
     def __init__(self, step: Step, index: int) -> None:
         self.step = step
         self.index = index
-        self.shape, self.dtype = step.specs[index].shape, step.specs[index].dtype
+        spec = step.specs[index]
+        self.dtype = spec.dtype
+        # Not of the Symbol, for that would be a cycle.
+        self.shape = tuple(
+            [
+                Size(size.values, ("axis", (step, index), axis)) if isinstance(size, Size) else size
+                for axis, size in enumerate(spec.shape)
+            ]
+        )
 
     @property
     def ndim(self) -> int:
@@ -276,10 +329,10 @@ class _Kernels(backends.Kernels):
 
     def __missing__(self, op: Op) -> Callable[..., Any]:
         def kernel(*arrays: Any, **params: Any) -> Any:
-            found = [_inferred(op, arrays, params, _SIZES[0])]
+            found = [_inferred(op, arrays, params, 0)]
             try:
-                found += [_inferred(op, arrays, params, n) for n in _SIZES[1:]]
-            except Error:  # it holds for one n only
+                found += [_inferred(op, arrays, params, i) for i in range(1, _TRIALS)]
+            except Error:  # it holds at one trial only
                 raise _unknown(op.name) from None
             several = not isinstance(found[0], Aval)
             outputs = zip(*found, strict=True) if several else [found]
@@ -300,35 +353,33 @@ _ONE = tree.flatten(0)[1]
 device = _Symbolic()
 
 
-def _inferred(op: Op, arrays: Sequence[Any], params: dict[str, Any], n: int) -> Any:
-    """What an operation's rule says for one n."""
-    avals = [Aval(_at(a.shape, n), a.dtype) if isinstance(a, Symbol) else a for a in arrays]
-    return op.infer(*avals, **{name: _at(value, n) for name, value in params.items()})
+def _inferred(op: Op, arrays: Sequence[Any], params: dict[str, Any], trial: int) -> Any:
+    """What an operation's rule says at a trial."""
+    avals = [Aval(at(a.shape, trial), a.dtype) if isinstance(a, Symbol) else a for a in arrays]
+    return op.infer(*avals, **{name: at(value, trial) for name, value in params.items()})
 
 
-def _at(value: Any, n: int) -> Any:
-    """A shape, or a parameter, for one n."""
+def at(value: Any, trial: int) -> Any:
+    """A shape, or a parameter, at a trial."""
+    return with_sizes(value, lambda size: size.values[trial])
+
+
+def with_sizes(value: Any, function: Callable[[Size], Any]) -> Any:
+    """A shape, or a parameter, with what a function makes of each Size in it."""
     if isinstance(value, Size):
-        return value.of(n)
+        return function(value)
     if isinstance(value, (tuple, list)):
-        return type(value)([_at(each, n) for each in value])
+        return type(value)([with_sizes(each, function) for each in value])
+    if isinstance(value, slice):
+        return slice(*[with_sizes(x, function) for x in (value.start, value.stop, value.step)])
     return value
 
 
 def _shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The shape that is each of these for its n."""
-    return tuple([_fitted(sizes) for sizes in zip(*shapes, strict=True)])
-
-
-def _fitted(sizes: Sequence[int]) -> int:
-    first, n = sizes[0], _SIZES
-    if len(set(sizes)) == 1:
-        return first
-    scale, rest = divmod(sizes[1] - first, n[1] - n[0])
-    shift = first - scale * n[0]
-    if not rest and all(size == scale * at + shift for size, at in zip(sizes, n, strict=False)):
-        return Size(scale, shift)
-    return Size(1, first - n[0] ** 2, ((1, 0), (1, 0)))  # good for a reshape, which finds it itself
+    """The shape that is each of these at its trial."""
+    return tuple(
+        [sizes[0] if len(set(sizes)) == 1 else Size(sizes) for sizes in zip(*shapes, strict=True)]
+    )
 
 
 def is_symbolic(x: Any) -> bool:
@@ -349,37 +400,11 @@ def called(operation: Any, args: Any, kwargs: Any, result: Any) -> Any:
     return structure.unflatten(Step(operation, arguments, specs, structure).tensors())
 
 
-def replay(op: Op, symbols: Any, operands: Any, params: dict[str, Any]) -> Any:
-    """What an operation of a step gives for Tensors: `symbols` is what it was applied to, and tells
-    unknown sizes among the parameters."""
-    if not any([_is_open(value) for value in params.values()]):
-        return op.replay(*operands, **params)
-    n = 1
-    for x, operand in zip(symbols, operands, strict=True):
-        for size, actual in zip(
-            getattr(x, "shape", ()), getattr(operand, "shape", ()), strict=False
-        ):
-            n = size.solved(actual) or n if isinstance(size, Size) else n
-    return op.replay(*operands, **{name: _closed(value, n, op) for name, value in params.items()})
-
-
-def _is_open(value: Any) -> bool:
-    return isinstance(value, Size) or (
-        isinstance(value, (tuple, list)) and any(map(_is_open, value))
-    )
-
-
-def _closed(value: Any, n: int, op: Op) -> Any:
-    """A parameter for data where unknown sizes are this n; reshape finds one size by itself."""
-    if op is ops.reshape and [isinstance(size, Size) for size in value].count(True) == 1:
-        return tuple([-1 if isinstance(size, Size) else size for size in value])
-    return _at(value, n)
-
-
 # Shapes without computing
 
 
-_evaluating: ContextVar[int] = ContextVar("tinygrad_edu.evaluating", default=0)
+# The sizes that stand for others while one evaluates; None while nobody does.
+_evaluating: ContextVar[frozenset[int] | None] = ContextVar("tinygrad_edu.evaluating", default=None)
 
 
 def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -390,8 +415,8 @@ def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any])
     """
     given, structure = tree.flatten((args, dict(kwargs)))
     given = [Spec(x.shape, x.dtype) if isinstance(x, Tensor) else x for x in given]
-    is_open = any([_is_open(x.shape) for x in given if isinstance(x, Spec)])
-    found = [_traced(function, structure, given, n) for n in _SIZES[: 2 if is_open else 1]]
+    is_open = any([isinstance(n, Size) for x in given if isinstance(x, Spec) for n in x.shape])
+    found = [_traced(function, structure, given, i) for i in range(_TRIALS if is_open else 1)]
     leaves = [
         Spec(_shape([x.shape for x in each]), each[0].dtype)
         if isinstance(each[0], Spec)
@@ -403,14 +428,14 @@ def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any])
 
 def is_evaluating() -> bool:
     """Whether what is computed now only tells shapes: sizes may stand for others."""
-    return bool(_evaluating.get())
+    return _evaluating.get() is not None
 
 
 @contextmanager
 def trying() -> Iterator[None]:
     """Have what is computed inside a `with` statement, of real values, only tell shapes too: states
     that go on from call to call stay as they are."""
-    token = _evaluating.set(-1)  # which is no size
+    token = _evaluating.set(frozenset())
     try:
         yield
     finally:
@@ -418,18 +443,20 @@ def trying() -> Iterator[None]:
 
 
 def _traced(
-    function: Callable[..., Any], structure: tree.Structure, given: Sequence[Any], n: int
+    function: Callable[..., Any], structure: tree.Structure, given: Sequence[Any], trial: int
 ) -> Any:
     trace = Trace(backends.current())
     inputs = [
-        wrap(Tensor, Traced(trace, trace.fresh(_at(x.shape, n), x.dtype, "x")), trace, None)
+        wrap(Tensor, Traced(trace, trace.fresh(at(x.shape, trial), x.dtype, "x")), trace, None)
         if isinstance(x, Spec)
-        else x
+        else at(x, trial)
         for x in given
     ]
     args, kwargs = structure.unflatten(inputs)
     generator = random.Traced(trace.read_key)
-    token = _evaluating.set(n)
+    shapes = [x.shape for x in given if isinstance(x, Spec)]
+    open_sizes = [n.values[trial] for shape in shapes for n in shape if isinstance(n, Size)]
+    token = _evaluating.set(frozenset(open_sizes))
     try:
         with traces.making(trace), tape.apart(), generator.default():
             result = function(*args, **kwargs)
@@ -447,8 +474,8 @@ def shape_for_build(x: Tensor) -> tuple[int | None, ...]:
     shape = known(x.shape)
     if not shape or is_symbolic(x):
         return shape
-    open_size = _evaluating.get()  # what stands for sizes that are not known while one evaluates
-    inner = [None if size == open_size else size for size in shape[1:-1]]
+    stand_ins = _evaluating.get() or ()  # for sizes that are not known
+    inner = [None if size in stand_ins else size for size in shape[1:-1]]
     return (None, *inner, *shape[1:][-1:])
 
 
@@ -463,6 +490,3 @@ def at_once() -> Iterator[None]:
 def is_over(x: Tensor) -> bool:
     """Whether a Tensor is left over from a program that was traced, and stands for nothing."""
     return bool(getattr(x._device, "ended", False))
-
-
-from . import ops  # noqa: E402

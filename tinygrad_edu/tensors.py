@@ -278,7 +278,7 @@ class Operators:
     def __len__(self) -> int:
         if not self.shape:
             raise DtypeError("len: a 0-d Tensor has no length")
-        return self.shape[0]
+        return self.shape[0].__index__()  # which refuses if it is known only when data comes
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.value[i] for i in range(len(self)))
@@ -644,8 +644,10 @@ def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
         return x.value
     if isinstance(x, np.generic):
         x = x.item()
-    if isinstance(x, (bool, int, float)):
+    if isinstance(x, bool):
         return x
+    if isinstance(x, (int, float)):  # or of classes of their own, as those of enum are
+        return x.__index__() if isinstance(x, int) else float(x)
     return _stacked(x) if _holds_tensors(x) else to_array(x)
 
 

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
@@ -639,7 +639,8 @@ class Layer(registry.Configured):
         layer's. In mixed precision it is read in half precision during calls, unless `autocast` is
         False. Weights without a name are called as the attribute that holds them.
 
-        Raises ArgumentError for a shape that is not known, or a name that is taken.
+        Raises ArgumentError for a shape that is not known, or a name that is taken; ShapeError for
+        an initializer that gives another shape.
         """
         from .. import constraints, initializers, regularizers
 
@@ -663,6 +664,11 @@ class Layer(registry.Configured):
         with symbolic.at_once():
             value = initializers.get(initializer)(sizes, kind)
             made = made_as(value, kind, trainable=follows, name=name)
+        if made.shape != sizes:
+            raise self._error(
+                f"add_weight: initializer gives shape {made.shape} for a weight of shape {sizes}",
+                ShapeError,
+            )
         made.regularizer = regularizers.get(regularizer)
         made.constraint = constraints.get(constraint)
         (self._trained if trainable else self._untrained)[made] = name
@@ -714,9 +720,8 @@ class Layer(registry.Configured):
             if v not in seen:
                 seen.add(v)
                 yield path, v, trainable and v.trainable
-        for name, x in parts:
-            if isinstance(x, Layer):
-                yield from x._walk(f"{prefix}{name}/", trainable, seen)
+        for x, name in layer_names(parts).items():
+            yield from x._walk(f"{prefix}{name}/", trainable, seen)
 
     def _known(self) -> list[tuple[str, Variable, bool]]:
         """All of `_walk`. Raises ArgumentError where nothing was built that is to be."""
@@ -893,6 +898,17 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
 def _fresh(x: Any) -> Any:
     """A value of a configuration for another object: layers are made again."""
     return type(x).from_config(x.get_config()) if isinstance(x, Layer) else x
+
+
+def layer_names(parts: Iterable[tuple[str, Any]]) -> dict[Layer, str]:
+    """The layers among the parts of a layer, with a name of its own for each: attributes may differ
+    in an underscore only, or be named as a layer that a model has beside them."""
+    names: dict[Layer, str] = {}
+    taken: set[str] = set()
+    for name, x in parts:
+        if isinstance(x, Layer) and x not in names:
+            names[x] = unique(name, taken)
+    return names
 
 
 def _found(name: str, value: Any) -> Iterator[tuple[str, Any]]:

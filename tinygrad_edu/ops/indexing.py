@@ -36,7 +36,7 @@ from ..op import (
     whole,
 )
 from ..tensors import Tensor, TensorLike
-from .creation import ones_like, zeros_like
+from .creation import arange, ones_like, zeros_like
 from .elementwise import astype, where
 from .logic import equal, greater
 from .movement import expand_dims, reshape
@@ -141,6 +141,8 @@ def _part(part: Any) -> Any:
         if step == 0:
             raise ArgumentError("indexing: the step of a slice must not be 0")
         return slice(start, stop, step)
+    if isinstance(part, int) and not isinstance(part, bool):
+        return part  # of a class of its own too: a size that is known only when data comes
     value: Any = tensors.unwrap(part)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -157,8 +159,8 @@ def _part(part: Any) -> Any:
 
 
 def _whole(value: Any) -> int | None:
-    if value is None:
-        return None
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
     try:
         return int(value.__index__())
     except (AttributeError, TypeError):
@@ -474,7 +476,7 @@ class Scatter(Indexed, abstract=True):
             what = tensors.as_tensor(what, dtype=into.dtype, like=into)
             return apply(scatters[how], into, what, *arrays, index=index)
 
-        of_x, of_values = self.parts(cotangent, out, x, values, read, write)
+        of_x, of_values = self.parts(cotangent, out, x, values, read, write, not arrays)
         return [
             of_x() if needed[0] else None,
             of_values() if needed[1] else None,
@@ -482,9 +484,10 @@ class Scatter(Indexed, abstract=True):
         ]
 
     def parts(
-        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any, once: bool
     ) -> Any:
-        """The cotangents of x and of the values, each as a function of nothing."""
+        """The cotangents of x and of the values, each as a function of nothing. `once`: no place
+        comes twice."""
         raise NotImplementedError  # each replacement states its own
 
 
@@ -606,15 +609,24 @@ def _changed_inside(
 
 
 class ScatterSet(Scatter):
-    """x with values in place of a part. Where a place comes twice, one of its values stays."""
+    """x with values in place of a part. Where a place comes twice, one of its values stays, and has
+    the gradient."""
 
     how = "set"
     examples = Scatter.examples[:-2]  # where a place comes twice, nobody says which value stays
 
     def parts(
-        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any, once: bool
     ) -> Any:
-        return lambda: write("set", g, 0), lambda: read(g)
+        def of_values() -> Tensor:
+            part = read(g)
+            if once:
+                return part
+            number = reshape(arange(part.size, device=g.device), part.shape)
+            stays = equal(read(write("set", zeros_like(x, dtype=dtypes.int32), number)), number)
+            return where(stays, part, 0.0)
+
+        return lambda: write("set", g, 0), of_values
 
 
 class ScatterAdd(Scatter):
@@ -623,7 +635,7 @@ class ScatterAdd(Scatter):
     how = "add"
 
     def parts(
-        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any, once: bool
     ) -> Any:
         return lambda: g, lambda: read(g)
 
@@ -634,7 +646,7 @@ class ScatterMultiply(Scatter):
     how = "multiply"
 
     def parts(
-        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any, once: bool
     ) -> Any:
         def of_values() -> Tensor:
             # The product of the other values at each place, without dividing by a zero.
@@ -649,7 +661,7 @@ class ScatterMultiply(Scatter):
 
 class _ScatterExtreme(Scatter, abstract=True):
     def parts(
-        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any
+        self, g: Tensor, out: Tensor, x: Tensor, values: Tensor, read: Any, write: Any, once: bool
     ) -> Any:
         # Everyone who equals the result has a share of its gradient, all the same.
         held = astype(equal(x, out), x.dtype)
