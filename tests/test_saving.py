@@ -70,6 +70,39 @@ def test_a_file_made_elsewhere_is_read_and_floats_are_cast(tmp_path: Path) -> No
     assert_array_equal(layer.weights[0].numpy(), kernel.astype("f4"))
 
 
+def written(dtype: str, count: int, data: bytes) -> bytes:
+    """A file of safetensors with one weight, put together by hand."""
+    part = {"dtype": dtype, "shape": [count], "data_offsets": [0, len(data)]}
+    head = json.dumps({"factor": part}).encode()
+    return len(head).to_bytes(8, "little") + head + data
+
+
+class Factors(edu.Layer):
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight(shape=(2,))
+
+
+def test_bfloat16_is_saved_and_read(tmp_path: Path) -> None:
+    layer = Factors(dtype="bfloat16")
+    layer.build((None, 2))
+    # 1.5 and -2 are 0x3fc0 and 0xc000 of float32's upper half.
+    (tmp_path / "w").write_bytes(written("BF16", 2, bytes([0xC0, 0x3F, 0x00, 0xC0])))
+    saving.load_weights(layer, tmp_path / "w")
+    assert layer.factor.value.tolist() == [1.5, -2.0]
+    saving.save_weights(layer, tmp_path / "again")
+    layer.factor.assign([0.0, 0.0])
+    saving.load_weights(layer, tmp_path / "again")
+    assert layer.factor.value.tolist() == [1.5, -2.0]
+
+
+def test_a_dtype_that_is_not_here_is_named(tmp_path: Path) -> None:
+    layer = Factors()
+    layer.build((None, 2))
+    (tmp_path / "w").write_bytes(written("F8_E4M3", 2, bytes(2)))
+    with pytest.raises(errors.ArgumentError, match="has factor of dtype F8_E4M3, which a Tensor"):
+        saving.load_weights(layer, tmp_path / "w")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,27 @@ def unpack(data: bytes, path: Any) -> dict[str, np.ndarray]:
     """The arrays that `pack` made bytes of; `path` is for messages."""
     library = _safetensors()
     try:
-        return dict(library.numpy.load(data))
+        parts = library.deserialize(data)
     except library.SafetensorError as error:
         if zipfile.is_zipfile(io.BytesIO(data)):
             raise ArgumentError(f"load: {path} is a whole model: use load_model") from None
         raise ArgumentError(f"load: {path} is damaged, or no file of weights: {error}") from None
+    # The library makes arrays of all but bfloat16.
+    return {name: _array(f"load: {path} has {name}", **part) for name, part in parts}
+
+
+_DTYPES = {f"F{bits}": f"float{bits}" for bits in (16, 32, 64)} | {
+    f"{letter}{bits}": f"{kind}{bits}"
+    for letter, kind in (("I", "int"), ("U", "uint"))
+    for bits in (8, 16, 32, 64)
+}
+_DTYPES |= {"BF16": "bfloat16", "BOOL": "bool"}
+
+
+def _array(what: str, shape: Sequence[int], dtype: str, data: Any) -> np.ndarray:
+    if dtype not in _DTYPES:
+        raise ArgumentError(f"{what} of dtype {dtype}, which a Tensor cannot hold")
+    return np.frombuffer(data, dtypes.as_dtype(_DTYPES[dtype])).reshape(shape)
 
 
 def assign(variables: Mapping[str, Variable], arrays: Mapping[str, np.ndarray], path: Any) -> None:
