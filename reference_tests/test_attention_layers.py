@@ -198,6 +198,18 @@ def test_the_mask_of_a_query_hides_what_it_would_get_as_in_keras() -> None:
     assert not scores.numpy()[1, :, 1:].any()
 
 
+@pytest.mark.parametrize("gate", [False, True])
+def test_regularizers_are_for_every_product_as_in_keras(gate: bool) -> None:
+    regularizers = {"kernel_regularizer": "l1", "activity_regularizer": "l2"}
+    text = f"MultiHeadAttention(2, 4, value_dim=3, use_gate={gate}, **{regularizers})"
+    case = Case(text, (X, Y))
+    ours, theirs = _pair(case, "float64")
+    arrays, _ = _inputs(case, "float64")
+    ours(*arrays), theirs(*[tf.constant(x) for x in arrays])
+    found, expected = (sorted(map(float, layer.losses)) for layer in (ours, theirs))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)  # factors are float32 in Keras
+
+
 @pytest.mark.parametrize("axes", [None, (2,)])
 def test_kernels_start_as_in_keras(axes: Any) -> None:
     x = np.zeros((1, 3, 4, 64) if axes else (1, 3, 64), "float32")

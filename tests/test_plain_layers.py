@@ -4,6 +4,7 @@ in compiled programs, masks, and copies. `reference_tests` holds values against 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -273,6 +274,25 @@ def test_unit_normalization_counts_no_length_below_its_least(length: float) -> N
     x = np.array([[0.6, 0.8]]) * length
     found = layers.UnitNormalization()(x)
     np.testing.assert_allclose(found.numpy(), x / max(length, 1e-12), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        layers.BatchNormalization,
+        layers.LayerNormalization,
+        partial(layers.GroupNormalization, 3),
+        layers.RMSNormalization,
+        layers.UnitNormalization,
+    ],
+)
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
+def test_integers_are_normalized_in_the_dtype_of_the_layer(kind: Any, policy: str) -> None:
+    numbers = np.arange(24).reshape(2, 4, 3)
+    layer = kind(dtype=policy)
+    found, expected = layer(numbers), layer(numbers.astype("float64"))
+    assert found.dtype == layer.compute_dtype
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
 
 
 def test_nothing_is_nan_where_all_features_are_0() -> None:

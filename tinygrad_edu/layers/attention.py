@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import dtypes, initializers, ops
+from .. import dtypes, initializers, ops, regularizers
 from ..errors import ShapeError
 from ..op import normalize_axes, whole
 from ..tensors import Tensor, as_tensor
 from ..variable import Variable
-from . import arguments
+from . import activations, arguments
 from .base import InputSpec, Layer, Shape
 from .noise import Dropout
 
@@ -36,6 +36,7 @@ class MultiHeadAttention(Layer):
     heads behind it; and `use_causal_mask`, with which a query sees no key after it. With
     `sliding_window` n it sees none that is n places away or more. `dropout` is that of the weights.
     With `use_gate` what heads find is multiplied by a sigmoid of another product with the query.
+    `activity_regularizer` is for each of the products.
 
     Weights: kernel (features, heads, size) and bias (heads, size) of query, key, gate and value,
     with the size `key_dim`, or `value_dim` for the last two; kernel (heads, value_dim, features)
@@ -73,7 +74,7 @@ class MultiHeadAttention(Layer):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **settings)
+        super().__init__(**settings)
         name = type(self).__name__
         self.num_heads = whole(name, "num_heads", num_heads, 1)
         self.key_dim = whole(name, "key_dim", key_dim, 1)
@@ -91,6 +92,8 @@ class MultiHeadAttention(Layer):
             self._output_shape = tuple([whole(name, "output_shape", n, 1) for n in sizes])
         self._kernel = arguments.weight(name, "kernel", locals())
         self._bias = arguments.weight(name, "bias", locals())
+        get = regularizers.get
+        self._activity = arguments.found(name, "activity_regularizer", get, activity_regularizer)
         self.use_gate = use_gate
         rate = arguments.fraction(name, "dropout", dropout)
         self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy)
@@ -104,14 +107,21 @@ class MultiHeadAttention(Layer):
         self.query = self._projection(query_shape[-1:], of_keys)
         self.key = self._projection((key_shape or value_shape)[-1:], of_keys)
         if self.use_gate:
-            self.gate = self._projection(query_shape[-1:], of_values)
+            self.gate = self._projection(query_shape[-1:], of_values, ops.sigmoid)
         self.value = self._projection(value_shape[-1:], of_values)
         after = self._output_shape or query_shape[-1:]
         self.attention_output = self._projection(of_values, after)
 
-    def _projection(self, before: Shape, after: Shape) -> _Projection:
+    def _projection(self, before: Shape, after: Shape, activation: Any = None) -> _Projection:
         bias = self._bias if self.use_bias else None
-        made = _Projection(after, self._kernel, bias, dtype=self.dtype_policy)
+        made = _Projection(
+            after,
+            self._kernel,
+            bias,
+            activation,
+            activity_regularizer=self._activity,
+            dtype=self.dtype_policy,
+        )
         made.build(before)
         return made
 
@@ -147,7 +157,7 @@ class MultiHeadAttention(Layer):
         weights = _weights(scores, seen, use_causal_mask)
         found = queries.scattered(ops.matmul(self.dropout(weights, training=training), v))
         if self.use_gate:
-            found = found * ops.sigmoid(self.gate(query))
+            found = found * self.gate(query)
         found = self.attention_output(found)
         if not return_attention_scores:
             return found
@@ -254,16 +264,23 @@ class _Places:
 
 
 class _Projection(Layer):
-    """A product over the last axes, with a kernel (*before, *after), plus a bias (*after)."""
+    """A product over the last axes, with a kernel (*before, *after), plus a bias (*after), and an
+    activation."""
 
     def __init__(
-        self, after: Shape, kernel: dict[str, Any], bias: dict[str, Any] | None, **settings: Any
+        self,
+        after: Shape,
+        kernel: dict[str, Any],
+        bias: dict[str, Any] | None,
+        activation: Any = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.after = after
         self._kernel = kernel
         self._bias = bias
         self.bias: Variable | None = None
+        self.activation = activations.get(activation)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -283,7 +300,7 @@ class _Projection(Layer):
         kernel = ops.reshape(self.kernel, (math.prod(inputs.shape[-self.before :]), -1))
         found = ops.matmul(ops.reshape(inputs, (*lead, kernel.shape[0])), kernel)
         found = ops.reshape(found, (*lead, *self.kernel.shape[self.before :]))
-        return found if self.bias is None else found + self.bias
+        return self.activation(found if self.bias is None else found + self.bias)
 
 
 def _between(initializer: Any, before: int, ndim: int) -> Any:

@@ -115,6 +115,7 @@ class BatchNormalization(_Scaled):
     def call(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        inputs = ops.astype(inputs, self.compute_dtype)  # they may be integers
         training = training and self.trainable
         if training and mask is None:
             found, mean, variance = ops.batch_norm(
@@ -191,6 +192,7 @@ class LayerNormalization(_Scaled):
         super().__init__(locals(), **settings)
 
     def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.astype(inputs, self.compute_dtype)
         return ops.layer_norm(inputs, self.gamma, self.beta, self.axis, self.epsilon)
 
 
@@ -234,6 +236,7 @@ class GroupNormalization(_Scaled):
             )
 
     def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.astype(inputs, self.compute_dtype)
         axis = normalize_axes("GroupNormalization", self.axis, inputs.ndim)[0]
         return ops.group_norm(inputs, self.groups, self.gamma, self.beta, axis, self.epsilon)
 
@@ -256,6 +259,7 @@ class RMSNormalization(Layer):
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
 
     def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.astype(inputs, self.compute_dtype)
         return ops.rms_norm(inputs, self.scale, self.axis, self.epsilon)
 
 
@@ -269,7 +273,7 @@ class UnitNormalization(Layer):
         self.axis = axis
 
     def call(self, inputs: Tensor) -> Tensor:
-        return unit(inputs, self.axis)
+        return unit(ops.astype(inputs, self.compute_dtype), self.axis)
 
 
 def unit(x: Tensor, axis: Axis) -> Tensor:
