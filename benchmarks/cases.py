@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    by_hand,
     classifier,
     compilation_costs,
     compiled,
@@ -323,6 +324,7 @@ FIT = Race(
         Contender("fit, xla, 20 steps a call", partial(training.our_fit, "xla", 20), "jax", None),
         Contender("its step, numpy", partial(training.our_step, "numpy"), "tinygrad_edu", None),
         Contender("its step, xla", partial(training.our_step, "xla"), "jax", None),
+        Contender("NumPy by hand, tuned", by_hand.numpy_tuned, threads=None),
         *(
             Contender(name, partial(training.keras_fit, backend), "keras", None)
             for name, backend in zip(KERAS, ("tensorflow", "jax"), strict=True)

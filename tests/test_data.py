@@ -223,6 +223,51 @@ def test_groups_are_as_large_as_they_can_be_and_a_stop_is_between_them() -> None
     assert data.state_dict()["pass"] == resumed.state_dict()["pass"] - 1
 
 
+def test_small_batches_are_gathered_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    many = data._Rows.many
+
+    def counted(self: Any, where: Any) -> Any:
+        found = many(self, where)
+        taken.append(len(found))
+        return found
+
+    monkeypatch.setattr(data._Rows, "many", counted)
+    monkeypatch.setattr(data, "_AT_ONCE", 10 * 4 * 8)  # ten batches of four numbers
+    shuffled = Dataset.from_arrays(np.arange(100)).shuffle(seed=1).batch(4)
+    order = np.concatenate(list(shuffled))
+    np.testing.assert_array_equal(np.sort(order), np.arange(100))
+    assert taken == [1, 32, 32, 32, 4]  # one to see how large it is, and as many each time
+    taken.clear()
+    batches = iter(Dataset.from_arrays(np.arange(100)).shuffle(seed=1).batch(4))
+    found = [next(batches), next(batches)]
+    np.testing.assert_array_equal(np.concatenate(found), order[:8])
+    assert max(taken) == 32
+
+
+def test_where_it_stands_is_what_was_given_out_and_not_what_was_gathered() -> None:
+    batched = Dataset.from_arrays(np.arange(100)).shuffle(seed=1).batch(4)
+    everything = list(batched)
+    batched.load_state_dict({"pass": 0, "element": 0, "keys": batched.state_dict()["keys"]})
+    for number, _ in zip(range(1, 8), batched, strict=False):
+        assert batched.state_dict()["element"] == number
+    resumed = Dataset.from_arrays(np.arange(100)).shuffle(seed=1).batch(4)
+    resumed.load_state_dict(batched.state_dict())
+    np.testing.assert_array_equal(np.concatenate(list(resumed)), np.concatenate(everything[7:]))
+
+
+def test_nobody_is_called_before_it_is_time() -> None:
+    asked: list[int] = []
+
+    def noted(x: Any) -> Any:
+        asked.append(int(x))
+        return x
+
+    batches = iter(Dataset.from_arrays(Y).map(noted).batch(2))
+    assert next(batches).tolist() == [0, 1]
+    assert asked == [0, 1]
+
+
 def test_batches_of_batches_are_those_of_rows_in_a_new_shape() -> None:
     assert [y.tolist() for y in Dataset.from_arrays(Y).batch(2).batch(2)] == [
         [[0, 1], [2, 3]],

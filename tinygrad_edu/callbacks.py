@@ -163,6 +163,10 @@ class CallbackList(Callback):
         self.model = model
         self.params = params
 
+    def hears(self, event: str) -> bool:
+        """Whether somebody listens to this event."""
+        return any(_listens(c, event) for c in self.callbacks)
+
     def reads(self, event: str) -> bool:
         """Whether somebody listens to this event of a batch and reads its logs."""
         return any(c.reads_batch_logs and _listens(c, event) for c in self.callbacks)

@@ -299,6 +299,14 @@ def lent(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
     return _plain(here.lend(array), here)
 
 
+def lent_rows(array: np.ndarray, dtype: DTypeLike = None) -> list[Tensor]:
+    """Each row of an array, lent."""
+    if config.eager or observers:
+        return [lent(row, dtype) for row in array]
+    whole = lent(array, dtype)
+    return [_plain(row, whole._device) for row in whole._data]
+
+
 def _plain(data: Array, device: Device) -> Tensor:
     """A Tensor, by the shortest way; its array is as it is, also where it is only lent."""
     made: Tensor = _new(Tensor)

@@ -71,6 +71,7 @@ class Objective:
         count = len(self._names)
         several = count > 1
         found = self._each("loss", wanted.loss, several)
+        apart = len([loss for loss in found if loss is not None]) > 1  # or it is the whole loss
         factors = self._each("loss_weights", wanted.loss_weights, False)
         if count == 1:
             unweighted, weighted = [wanted.metrics], [wanted.weighted_metrics]
@@ -83,7 +84,7 @@ class Objective:
                 name if several else None,
                 None if loss is None else losses.get(loss),
                 factor,
-                self.mean(f"{name}_loss") if several and loss is not None else None,
+                self.mean(f"{name}_loss") if apart and loss is not None else None,
                 self._metrics(ours, f"{name}_" if several else "", taken),
                 self._metrics(theirs, f"{name}_" if several else "", taken, "weighted_"),
             )

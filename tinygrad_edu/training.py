@@ -322,6 +322,7 @@ class Trainable:
 
     def _add_up(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, loss: Tensor) -> None:
         """Add a batch to the mean of the loss and to the metrics."""
+        self._objective(y_pred)  # which makes that mean, if no loss has asked for it
         mean = self._settings("train_step").loss_mean
         if mean is not None:
             mean.update_state(loss, sample_weight=tree.leaves(x)[0].shape[0])
@@ -491,14 +492,17 @@ class Trainable:
         """The steps of one epoch, with batches or with groups of them; the logs at its end, none if
         there was no batch."""
         guard = _Guard(self, state)
+        note = guard.note
         reads = told.reads("on_train_batch_end")
         begin, end = told.on_train_batch_begin, told.on_train_batch_end
+        begins, ends = told.hears("on_train_batch_begin"), told.hears("on_train_batch_end")
         known: Any = None
         run: Any = None
         result: Any = None
         # What is done here for every step is what `fit` costs: it is written for speed.
         for batch in given:
-            begin(state.step, None)
+            if begins:
+                begin(state.step, None)
             try:
                 if together == 1:
                     leaves, structure = batch
@@ -510,8 +514,9 @@ class Trainable:
             except _LossError as error:
                 raise guard.refused(error.loss, state.step, batch) from None
             state.step += 1 if together == 1 else batch.steps
-            guard.note(result, state.step)
-            end(state.step - 1, self._logs(result) if reads else None)
+            note(result, state.step)
+            if ends:
+                end(state.step - 1, self._logs(result) if reads else None)
             if self.stop_training:
                 break
         if not state.step:
@@ -709,8 +714,7 @@ class Trainable:
         eager = self._compiled is not None and self._compiled.eager
         for feed in given:
             feed.dtype = getattr(self, "dtype", "float32")
-            if not eager:
-                feed.make = compilation.lent
+            feed.lends = not eager
         if any(_overwrites(self, name) for name in _STEPS):
             return
         compiled = self._compiled if given[0].targets else None
@@ -858,8 +862,8 @@ class _Feed:
     dtype = "float32"
     """What floats are cast to: the dtype of the model's weights."""
 
-    make = staticmethod(tensors.borrowed)
-    """What makes Tensors of batches."""
+    lends = False
+    """Whether Tensors of batches are for jitted functions alone."""
 
     batch_bytes = 0
     """How large a batch is; 0 if nobody knows."""
@@ -963,13 +967,14 @@ class _Feed:
 
     def batches(self, start: int) -> Generator[tuple[list[Tensor], tree.Structure], None, None]:
         """The batches of an epoch, from number `start` on."""
-        convert = self._rows() if self.is_array else self._batch
-        if self._limit is None:
-            yield from map(convert, self.data)
+        if self._limit is not None:
+            convert = self._rows() if self.is_array else self._batch
+            yield from map(convert, self._limited(self._limit - start))
+        elif self.is_array:
+            yield from self.data.converted(self._several())
+        else:
+            yield from map(self._batch, self.data)
             self.ended = self.once
-            return
-        for batch in self._limited(self._limit - start):
-            yield convert(batch)
 
     def groups(self, start: int, size: int, joins: bool) -> Generator[_Group, None, None]:
         """The same, up to `size` at a time: stacked, if they are to be, as many and alike."""
@@ -1032,13 +1037,27 @@ class _Feed:
 
     def _rows(self) -> Callable[[Sequence[np.ndarray]], tuple[list[Tensor], tree.Structure]]:
         """What makes Tensors of a batch of its own arrays. Written for speed."""
-        make, structure = self.make, self._structure
+        make, structure = self._make, self._structure
         dtypes = [self._cast(leaf) for leaf in self._leaves]
 
         def convert(batch: Sequence[np.ndarray]) -> tuple[list[Tensor], tree.Structure]:
             return [make(x, dtype) for x, dtype in zip(batch, dtypes, strict=True)], structure
 
         return convert
+
+    def _several(self) -> Callable[[int, Sequence[np.ndarray]], Sequence[Any]]:
+        """The same of several batches, put together unless it is one."""
+        convert, structure = self._rows(), self._structure
+        make = compilation.lent_rows if self.lends else _borrowed_rows
+        dtypes = [self._cast(leaf) for leaf in self._leaves]
+
+        def several(count: int, group: Sequence[np.ndarray]) -> Sequence[Any]:
+            if count == 1:
+                return [convert(group)]
+            columns = [make(x, dtype) for x, dtype in zip(group, dtypes, strict=True)]
+            return [(leaves, structure) for leaves in zip(*columns, strict=True)]
+
+        return several
 
     def _batch(self, batch: Any) -> tuple[list[Tensor], tree.Structure]:
         return self._tensors(self._parts(batch))
@@ -1049,11 +1068,20 @@ class _Feed:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """An array of a batch, for the step that is next: not copied where that is safe."""
-        return self.make(array, self._cast(array))
+        return self._make(array, self._cast(array))
+
+    @property
+    def _make(self) -> Callable[[np.ndarray, str | None], Tensor]:
+        """What makes a Tensor of an array."""
+        return compilation.lent if self.lends else tensors.borrowed
 
     def _cast(self, array: np.ndarray) -> str | None:
         own = array.dtype
         return self.dtype if own.kind == "f" and own != self.dtype else None
+
+
+def _borrowed_rows(array: np.ndarray, dtype: str | None) -> list[Tensor]:
+    return [tensors.borrowed(row, dtype) for row in array]
 
 
 _ABSENT = object()
