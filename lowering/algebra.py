@@ -73,9 +73,9 @@ def _times_negative(sweep: Sweep, made: Equation) -> Equation | None:
     if x is not None and y is not None:
         return instead(made, made.op, x.inputs[0], y.inputs[0])
     if x is not None and not isinstance(b, Value):
-        return instead(made, made.op, x.inputs[0], -b)
+        return instead(made, made.op, x.inputs[0], _minus(b, made))
     if y is not None and not isinstance(a, Value):
-        return instead(made, made.op, -a, y.inputs[0])
+        return instead(made, made.op, _minus(a, made), y.inputs[0])
     if not isinstance(b, Value) and b == -1:
         return instead(made, ops.negative, a)
     if not isinstance(a, Value) and a == -1 and made.op is ops.multiply:
@@ -127,10 +127,15 @@ def _negated(sweep: Sweep, made: Equation) -> Equation | Value | None:
         if (inner := sweep.maker(x, op)) is not None:
             a, b = inner.inputs
             if not isinstance(b, Value):
-                return instead(made, op, a, -b)
+                return instead(made, op, a, _minus(b, made))
             if not isinstance(a, Value):
-                return instead(made, op, -a, b)
+                return instead(made, op, _minus(a, made), b)
     return None
+
+
+def _minus(number: float, made: Equation) -> float:
+    """-number, which among floats is -0.0 for an integer 0 too."""
+    return -float(number) if not number and dtypes.is_float(made.outputs[0].dtype) else -number
 
 
 def _even(sweep: Sweep, made: Equation) -> Equation | None:

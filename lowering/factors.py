@@ -289,11 +289,11 @@ class _Earlier(Sweep):
         wish = self.wishes.get(out)
         if wish is None or self._cost(made) >= wish.saves:
             return
-        own, takers = _scaling(made), self.takers.get(made, ())
+        own, takers = _scaling(self.updated(made)), self.takers.get(made, ())
         if own is not None:
             value = Value(*out.aval, out.name)
             factor = own[1].times(_Factor(wish.number))
-            _multiply(self, replace(made, outputs=(value,)), self.now.get(own[0], own[0]), factor)
+            _multiply(self, replace(made, outputs=(value,)), own[0], factor)
             self.scaled[out] = value
         elif takers and sum([_size(made.inputs[i]) for i in takers]) < out.size:
             self.scaled[out] = self._times(made, wish.number)

@@ -56,6 +56,20 @@ def test_the_same_bits(rewrite: Rewrite, dtype: str) -> None:
     check()
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(lambda x: -(x * 0), lambda x: -(0 * x), lambda x: -(x / 0), lambda x: -(0 / x)),
+        *(lambda x: -x * 0, lambda x: 0 * -x, lambda x: -x / 0, lambda x: 0 / -x),
+    ],
+)
+def test_a_whole_zero_keeps_its_sign_among_floats(function: Any) -> None:
+    with np.errstate(all="ignore"):
+        found = edu.jit(function)(edu.tensor([-1.0, 2.0])).numpy()
+        expected = function(np.array([-1.0, 2.0], "float32"))
+    assert bits(found) == bits(expected)
+
+
 def test_the_gradient_of_relu_has_the_same_bits() -> None:
     """That of its result is 0 where that of x is: also for what is not finite, and -0.0."""
     x = np.array([2.0, 0.0, -0.0, -1.0, np.inf, -np.inf, np.nan, 1e-45], "float32")
@@ -176,6 +190,23 @@ def test_the_learning_rate_meets_the_cotangent_where_that_is_small() -> None:
     graph = edu.jit(step).trace(edu.ones((32, 64)), edu.zeros(32, dtype="int32"))
     assert sum([made.op is ops.multiply for made in graph.equations]) == 3
     assert not [made for made in passes.optimize(graph).equations if made.op is ops.multiply]
+
+
+def test_a_factor_of_what_was_scaled_before() -> None:
+    x = np.linspace(0, 1, 9000)
+
+    def function(x: Any) -> Any:
+        y = x / 2.5
+        product = (y @ x) * 0.125
+        return edu.sqrt(product + x * x).sum() + edu.sin(product) * 1.5 + (y - y).sum() * 1.5
+
+    value, slope = edu.jit(edu.value_and_grad(function))(x)
+    # By hand, with s = x @ x / 20 and r = sqrt(s + x * x)
+    s = x @ x / 20
+    r = np.sqrt(s + x * x)
+    np.testing.assert_allclose(value.numpy(), r.sum() + 1.5 * np.sin(s), rtol=1e-12)
+    of_s = (0.5 / r).sum() + 1.5 * np.cos(s)
+    np.testing.assert_allclose(slope.numpy(), x / r + of_s * x / 10, rtol=1e-9)
 
 
 def moments(x: Any, y: Any, share: float = 0.5) -> Any:
