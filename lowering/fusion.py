@@ -6,13 +6,15 @@ Knows graphs and no device.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from tinygrad_edu import ops
 from tinygrad_edu.graph import Equation, Graph, Value
 
-from .stacks import parted
+from .stacks import joined, parted
 
 VIEWS = frozenset(
     {ops.reshape, ops.permute_dims, ops.broadcast_to, ops.identity, ops.stop_gradient, parted}
@@ -388,10 +390,11 @@ def _width(made: Equation) -> int | None:
 @dataclass
 class Buffers:
     """Memory for values that nobody outside sees: `slots` are sizes in bytes, `places` has the slot
-    of each value."""
+    of each value, and `starts` the first byte there, of those that begin further behind."""
 
     slots: list[int] = field(default_factory=list)
     places: dict[Value, int] = field(default_factory=dict)
+    starts: dict[Value, int] = field(default_factory=dict)
 
 
 def assign_buffers(
@@ -401,11 +404,13 @@ def assign_buffers(
     nbytes: Callable[[Value], int] = lambda value: value.nbytes,
     kept: Iterable[Value] = (),
     over: Callable[[Equation], bool] = lambda made: True,
+    parts: Mapping[Value, tuple[Value, int]] = MappingProxyType({}),
 ) -> Buffers:
     """Linear scan: a value takes the memory of one that is done with, the tightest that is free.
 
     An elementwise operation may write over an operand of its own shape and dtype that nobody reads
-    any more, if it can (`over`). Values `kept` are read at the end.
+    any more, if it can (`over`). Values `kept` are read at the end. `parts` has values that live in
+    the memory of one that comes later, and their first byte there.
     """
     found = Buffers()
     free: list[int] = []
@@ -421,11 +426,35 @@ def assign_buffers(
         free.extend([found.places[x] for x in first])
         made = [y for y in unit.made() if buffered(y)]
         for value in made:
-            _place(found, free, value, nbytes(value))
-            if last[value] > i:
-                ends.setdefault(last[value], []).append(value)
+            whole, start = parts.get(value, (value, 0))
+            if whole not in found.places:
+                _place(found, free, whole, nbytes(whole))
+                if last[whole] > i:
+                    ends.setdefault(last[whole], []).append(whole)
+            if whole is not value:
+                found.places[value], found.starts[value] = found.places[whole], start
         free.extend([found.places[x] for x in dying if x not in first])
-        free.extend([found.places[x] for x in made if last[x] == i])
+        free.extend([found.places[x] for x in made if last[x] == i and x not in parts])
+    return found
+
+
+def parts_of(
+    equations: Sequence[Equation],
+    origins: Mapping[Value, Value],
+    buffered: Callable[[Value], bool],
+) -> dict[Value, tuple[Value, int]]:
+    """For values that are only made to be laid side by side with others: what all of them are part
+    of, and where they begin in it. Made there, they need not be copied."""
+    readers = uses(equations, origins)
+    owned = {y for made in equations for y in made.outputs if y not in origins and buffered(y)}
+    found: dict[Value, tuple[Value, int]] = {}
+    for made in equations:
+        if made.op is not joined or made.outputs[0] not in owned:
+            continue
+        if all([x in owned and len(readers[x]) == 1 for x in made.values]):
+            starts = itertools.accumulate([x.nbytes for x in made.values], initial=0)
+            places = zip(made.values, starts, strict=False)
+            found.update({x: (made.outputs[0], start) for x, start in places})
     return found
 
 

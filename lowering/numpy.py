@@ -29,6 +29,16 @@ from tinygrad_edu.errors import ConfigError, Error
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
 from tinygrad_edu.op import Aval, Elementwise, Op, Shape
 from tinygrad_edu.ops.activations import gate
+from tinygrad_edu.ops.losses import (
+    Highest,
+    OfClass,
+    ShiftedPowers,
+    SparseCrossentropy,
+    crossentropy_at,
+    places_of,
+    slope_at,
+)
+from tinygrad_edu.ops.reduction import Argmax
 
 from . import fusion, passes, stacks, text_of
 from .products import with_products
@@ -97,12 +107,17 @@ class _Writer:
         self.names = _identifiers(graph.names())
         self.bound: dict[str, Any] = {"np": np, "parallel": parallel, "apart": apart, **_BOUNDS}
         self.bound |= {"Row": Row, "aligned": aligned}
+        self.bound |= {f.__name__: f for f in (places_of, crossentropy_at, slope_at)}
         self.kernels: dict[str, Op] = {}
+        self.places: dict[tuple[str, int], str] = {}  # of classes, and how many there are
         self.numbers: dict[str, str] = {}  # those that are arrays without axes, with their names
         self.plan = fusion.schedule(graph, inner.updates, can_write)
         self.origins = fusion.aliases(graph.equations)
         self.makers = {y: made for made in graph.equations for y in made.outputs}
         self.given = frozenset([x for x in graph.outputs if isinstance(x, Value)])
+        self.scalars = {made for made in graph.equations if _as_scalar(made, []) is not None}
+        others = [made for made in graph.equations if made not in self.scalars]
+        self.arrays = self.given.union(*[(*made.values, *made.outputs) for made in others])
         self.units = fusion.loops(self.plan, self.origins, _is_worth, can_write, self.given)
         self.last: dict[Value, int] = {}
         for i, unit in enumerate(self.units):
@@ -113,12 +128,13 @@ class _Writer:
         self.hidden = self.crossing - self.given
         self.looped = {y for unit in self.units if unit.is_loop for y in unit.made()}
         self.shared = fusion.share_results(
-            self.units, self.plan, self.origins, self._passes, self._is_owned, can_write
+            self.units, self.plan, self.origins, self._is_passed, self._is_owned, can_write
         )
         self.names.update({x: self.names[y] for x, y in self.shared.items()})
         self.opened: set[Value] = set()
+        self.parts = fusion.parts_of(self.plan.equations, self.origins, self._is_buffered)
         self.buffers = fusion.assign_buffers(
-            self.units, self._is_buffered, self.origins, kept=self.given
+            self.units, self._is_buffered, self.origins, kept=self.given, parts=self.parts
         )
         within = self.looped - self.crossing
         self.named: dict[Value, list[Value]] = {}  # what shows the memory of each, outside of loops
@@ -130,7 +146,16 @@ class _Writer:
 
     def _is_buffered(self, value: Value) -> bool:
         """Whether a value lives in a buffer for as long as the program needs it."""
-        return self._passes(value) and value in self.hidden and value not in self.shared
+        return (
+            self._passes(value)
+            and value in self.hidden
+            and value in self.arrays
+            and value not in self.shared
+        )
+
+    def _is_passed(self, value: Value) -> bool:
+        """Whether a value may live where a result will."""
+        return self._passes(value) and self.makers[value] not in self.scalars
 
     def _passes(self, value: Value) -> bool:
         """Whether a value lives where the program wants it, and not for good."""
@@ -185,7 +210,8 @@ class _Writer:
         for i, size in enumerate(self.buffers.slots):
             yield f"memory{i} = aligned(({size},), np.uint8)"
         for y, slot in self.buffers.places.items():
-            part = f"memory{slot}[:{y.nbytes}].view({_dtype(y.dtype)})"
+            start = self.buffers.starts.get(y, 0)
+            part = f"memory{slot}[{start or ''}:{start + y.nbytes}].view({_dtype(y.dtype)})"
             yield f"{self.names[y]} = {part}.reshape({y.shape!r})"
         for i, row in enumerate(self.rows):
             shapes = [x.shape for x in row.parts]
@@ -231,6 +257,7 @@ class _Writer:
         whatever shows the same memory."""
         for x in {self.origins.get(x, x): None for x in self.units[i].read()}:
             large = x in self.makers and x.nbytes >= _LARGE and x not in self.shared
+            large = large and self.makers[x] not in self.scalars
             if large and self.last[x] == i and x not in self.buffers.places and not self._leaves(x):
                 yield from self.named.get(x, ())
 
@@ -383,6 +410,9 @@ class _Writer:
     # One equation
 
     def _equation(self, made: Equation) -> Iterator[str]:
+        if made in self.scalars:
+            yield from self._scalar(made)
+            return
         operands = [self._atom(made, x) for x in made.inputs]
         if self._is_turned(made):
             operands[1] += ".copy()"
@@ -390,8 +420,13 @@ class _Writer:
         view = _view(made, operands)
         if made.outputs[0] in self.static:  # a view of a buffer, which is there already
             return
+        if made.op is stacks.joined and made.values[0] in self.parts:  # which is made of its parts
+            return
         if view is not None:
             yield f"{names[0]} = {view}"
+            return
+        if _is_of_class(made):
+            yield from self._of_class(made, operands)
             return
         call = _call(made, operands, made.outputs[0] not in self.plan.in_place)
         if call is None:
@@ -406,6 +441,39 @@ class _Writer:
         yield from self._opened(made.outputs[0])
         for line in call:
             yield line.replace("@out", names[0])
+
+    def _scalar(self, made: Equation) -> Iterator[str]:
+        """One number of others, which NumPy's scalars take a fifth of an array's time for; and the
+        array without axes that it is, if anybody else wants it."""
+        (y,) = made.outputs
+        name = self.names[y]
+        operands = [
+            _number(x)
+            if not isinstance(x, Value)
+            else f"{self.names[x]}_"
+            if x in self.makers and self.makers[x] in self.scalars
+            else f"{self.names[x]}[()]"
+            for x in made.inputs
+        ]
+        yield f"{name}_ = {_as_scalar(made, operands)}"
+        if y in self.plan.in_place or y in self.buffers.places:
+            yield from self._opened(y)
+            yield f"{name}[()] = {name}_"
+        elif y in self.arrays:
+            yield f"{name} = np.array({name}_)"
+
+    def _of_class(self, made: Equation, operands: Sequence[str]) -> Iterator[str]:
+        """A cross-entropy of classes, or its slope: where these are, both need to know."""
+        (t, x, *others), name = operands, self.names[made.outputs[0]]
+        key = (t, made.values[1].shape[-1])
+        if key not in self.places:
+            self.places[key] = f"{name}_"
+            yield f"{name}_ = places_of({t}, {key[1]})"
+        if isinstance(made.op, SparseCrossentropy):
+            highest, _, sums = others
+            yield f"{name} = crossentropy_at({self.places[key]}, {x}, {highest}, {sums})"
+        else:
+            yield f"{name} = slope_at({self.places[key]}, {', '.join(others)})"
 
     def _is_turned(self, made: Equation) -> bool:
         """Whether the right factor of a product is transposed, and both are so small that BLAS
@@ -644,7 +712,8 @@ _UFUNCS: dict[Op, str] = {ops.logaddexp: "logaddexp"}
 def _is_fresh(op: Op) -> bool:
     """Whether what an operation's kernel gives is never memory that it was given: of a user's
     operation nobody knows."""
-    return isinstance(op, Elementwise) and type(op).__module__.startswith("tinygrad_edu.ops.")
+    ours = type(op).__module__.startswith("tinygrad_edu.ops.")
+    return ours and isinstance(op, (Elementwise, Argmax, Highest, OfClass))
 
 
 def takes_out(op: Op) -> bool:
@@ -690,7 +759,7 @@ def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> lis
         return [f"{operands[0]}.clip(zero, infinity, out=@out)"]
     if op is gate and not halves and isinstance(made.inputs[0], Value):
         bits = f"view(np.int{8 * out.dtype.itemsize})"  # times 0 or 1, whatever they are
-        return [f"np.multiply({operands[0]}.{bits}, {operands[1]} > 0, out=@out.{bits})"]
+        return [f"np.multiply({operands[0]}.{bits}, {operands[1]} > zero, out=@out.{bits})"]
     if op is ops.matmul and not halves:
         x, y = given[0], given[-1]
         if len(given) == 2 and x.ndim > 1 and y.ndim > 1 and x.shape[-1] == 1:
@@ -702,6 +771,11 @@ def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> lis
             rows = f"{operands[0]}.reshape((-1, {x.shape[-1]}))"
             return [f"np.matmul({rows}, {operands[1]}, out=@out.reshape((-1, {out.shape[-1]})))"]
         return [f"np.matmul({', '.join(operands)}, out=@out)"]
+    if isinstance(op, ShiftedPowers) and not halves:
+        return [f"np.subtract({', '.join(operands)}, out=@out)", "np.exp(@out, out=@out)"]
+    if type(op) is Highest and _is_narrow(given[0]) and made.params["axis"] == 1:
+        columns = f"{operands[0]}.T.copy()"  # to begin a short row takes longer than to go over it
+        return [f"np.maximum.reduce({columns}, axis=0, out=@out.reshape(-1))"]
     if op in _REDUCERS and not halves and given[0].size:
         axis, keepdims = made.params["axis"], made.params["keepdims"]
         kept = ", keepdims=True" if keepdims else ""
@@ -713,6 +787,47 @@ def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> lis
         return lines
     return None
 
+
+def _is_narrow(x: Value) -> bool:
+    """Whether something is many short rows of floats."""
+    return x.ndim == 2 and x.dtype in _FLOATS and 0 < x.shape[1] <= 32 and x.shape[0] >= 16
+
+
+def _is_of_class(made: Equation) -> bool:
+    """Whether an equation is of the classes of rows."""
+    if not isinstance(made.op, OfClass):
+        return False
+    x = made.values[1]
+    last = bool(made.params["axis"] == x.ndim - 1)
+    return x.size > 0 and x.ndim > 1 and x.dtype in _FLOATS and last
+
+
+def _as_scalar(made: Equation, operands: Sequence[str]) -> str | None:
+    """An equation of single numbers of one dtype as an expression of NumPy's scalars, which compute
+    what its arrays do; None for others."""
+    if not made.values or any([x.shape or x.dtype not in _NUMBERS for x in made.values]):
+        return None
+    (y, *others) = made.outputs
+    if others or y.shape or y.dtype not in _NUMBERS:
+        return None
+    if made.op is ops.astype:
+        return f"{_dtype(y.dtype)}({', '.join(operands)})" if y.dtype in _FLOATS else None
+    if any([x.dtype != y.dtype for x in made.values]):
+        return None
+    if made.op in _OPERATORS:
+        return f" {_OPERATORS[made.op]} ".join(operands)
+    if made.op is ops.negative:
+        return "-" + "".join(operands)
+    name = ufunc_of(made.op)
+    return f"np.{name}({', '.join(operands)})" if name and y.dtype in _FLOATS else None
+
+
+_OPERATORS: dict[Op, str] = {
+    ops.add: "+",
+    ops.subtract: "-",
+    ops.multiply: "*",
+    ops.divide: "/",
+}
 
 _BOUNDS = {"zero": np.array(0, np.float32), "infinity": np.array(np.inf, np.float32)}
 
@@ -768,6 +883,8 @@ def _view_of_rows(made: Equation, operands: Sequence[str]) -> str | None:
 
 _FLOATS = frozenset({dtypes.float32, dtypes.float64})
 
+_NUMBERS = _FLOATS | {dtypes.int32}
+
 
 def _number(x: Any) -> str:
     text = repr(x)
@@ -807,5 +924,5 @@ def _identifier(name: str) -> str:
 
 _OWN = re.compile(
     r"np|ops|Row|make|parallel|apart|aligned|program|zero|infinity|i|j|start|stop|min|range|tuple"
-    r"|map|own_.*|(memory|scratch|loop|row|n|p)\d+"
+    r"|map|places_of|crossentropy_at|slope_at|own_.*|(memory|scratch|loop|row|n|p)\d+"
 )

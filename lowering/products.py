@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_edu import ops
 from tinygrad_edu.graph import Atom, Equation, Graph, Value, inferred
 from tinygrad_edu.op import Op, Shape
+from tinygrad_edu.ops.losses import row_total
 from tinygrad_edu.tensors import Tensor, tensor
 
 from .fusion import VIEWS
@@ -42,6 +43,7 @@ def with_products(graph: Graph, most: int) -> Graph:
 
     def of_axes(sweep: Sweep, made: Equation) -> Equation | None:
         (x,), axis = made.values, made.params["axis"]
+        axis = (axis,) if isinstance(axis, int) else axis
         source = sweep.makers.get(x)
         if not axis or not 0 < x.size <= most // 32 or (source and source.op in VIEWS):
             return None
@@ -60,7 +62,7 @@ def with_products(graph: Graph, most: int) -> Graph:
             return None
         return of_products(sweep, made) or of_axes(sweep, made)
 
-    found = rewritten(graph, {ops.sum: [rule], ops.mean: [rule]})
+    found = rewritten(graph, {op: [rule] for op in (ops.sum, ops.mean, row_total)})
     return dead_code(replace(found, constants={**found.constants, **ones}))
 
 

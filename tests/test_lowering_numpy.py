@@ -144,6 +144,75 @@ def test_small_products_are_with_a_copy_of_what_is_transposed(
     assert_allclose(found, g.astype("f8") @ W.T.astype("f8"), 1e-2 if dtype == "f2" else 1e-4, 1e-3)
 
 
+def test_single_numbers_are_numpys_scalars() -> None:
+    count, step = edu.Variable(np.array(3, "i4")), edu.Variable(np.array(0.5, "f4"))
+
+    def advance(x: Any) -> Any:
+        count.assign_add(1)
+        power = edu.expm1(edu.astype(count.value, "float32") * -0.25)
+        step.assign(step * 0.5)
+        return x * (edu.sqrt(-power) / step.value), power / (power - power)
+
+    x = np.ones(3, "f4")
+    text = edu.jit(advance).lower(x).as_text("python")
+    assert re.findall(r"np\.(multiply|add|subtract|negative|true_divide)\(", text) == ["multiply"]
+    compiled = edu.jit(advance)
+    for i in range(1, 4):
+        y, infinite = compiled(edu.tensor(x))
+        power = np.expm1(np.float32(3 + i) * np.float32(-0.25))
+        wanted = np.sqrt(-power) / np.float32(0.5 ** (i + 1))
+        assert_array_equal(y.numpy(), np.full(3, wanted, "f4"))
+        assert_array_equal(infinite.numpy(), np.float32(-np.inf))
+        for found, dtype in ((infinite, "float32"), (count, "int32"), (step, "float32")):
+            assert (type(found.value._data), found.shape) == (np.ndarray, ())
+            assert found.dtype == dtype
+        assert (count.item(), step.item()) == (3 + i, 0.5 ** (i + 1))
+
+
+def test_a_single_number_of_state_is_updated_where_it_lies() -> None:
+    v, x = edu.Variable(np.array(1.0, "f4")), edu.tensor(np.array(3.0, "f4"))
+    step = edu.jit(lambda x: (v.assign(v * 2.0 + x), x * x)[1])
+    step(x)
+    place = v._tensor._data
+    assert type(step(x)._data) is np.ndarray
+    assert v._tensor._data is place
+    assert v.item() == 13.0
+
+
+@pytest.mark.parametrize("classes", [1, 10, 33])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_a_cross_entropy_is_few_calls(classes: int, dtype: str, manner: str) -> None:
+    rng = np.random.default_rng(0)
+    x, t = (rng.normal(size=(64, classes)) * 30).astype(dtype), rng.integers(0, classes, 64)
+
+    def loss(x: Any) -> Any:
+        return ops.sparse_categorical_crossentropy(t, x, from_logits=True).sum()
+
+    powers = np.exp(x.astype("f8") - x.max(1, keepdims=True))
+    shares = powers / powers.sum(1, keepdims=True)
+    chosen = shares[np.arange(64), t]
+    value, slope = edu.jit(edu.value_and_grad(loss))(x)
+    tolerance = {"f2": 1e-2, "f4": 1e-5, "f8": 1e-12}[dtype]
+    assert_allclose(value.numpy(), -np.log(chosen).sum(), rtol=tolerance)
+    shares[np.arange(64), t] -= 1
+    assert_allclose(slope.numpy(), shares, atol=tolerance)
+    if manner == "straight" and dtype != "f2":
+        text = lowered(edu.value_and_grad(loss), x)
+        assert ("np.maximum.reduce(x.T.copy()" in text) == (classes < 33)
+        assert re.findall(r"ops\.(\w+)\(", text) == ["highest"] * (classes > 32)
+        assert text.count("places_of(") == 1  # for the loss and its slope
+
+
+def test_a_class_that_is_not_there_is_the_eager_error() -> None:
+    def loss(t: Any, x: Any) -> Any:
+        return ops.sparse_categorical_crossentropy(t, x, from_logits=True)
+
+    arguments = edu.tensor([3, 10, 0]), edu.tensor(np.zeros((3, 10), "f4"))
+    for function in (loss, edu.jit(loss)):
+        with pytest.raises(errors.OutOfRangeError, match="sparse_crossentropy: class 10 is not"):
+            function(*arguments)
+
+
 def test_what_is_done_with_gives_its_memory_to_what_comes() -> None:
     def chain(x: Any) -> Any:
         for _ in range(20):

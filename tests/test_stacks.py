@@ -81,6 +81,26 @@ def test_the_update_of_many_small_weights_is_one_chain() -> None:
     training.check()
 
 
+@pytest.mark.parametrize("also", ["nothing", "read", "given"])
+def test_what_is_only_laid_side_by_side_is_made_there(also: str) -> None:
+    training = Training()
+
+    def step(*gradients: Any) -> Any:
+        made = [g @ (2 * np.eye(g.shape[-1])) for g in gradients]
+        largest = edu.max(made[2]) if also == "read" else 0.0
+        momentum(training.weights, training.velocities, made)
+        return made[1] if also == "given" else largest
+
+    gradients = training.gradients
+    text = edu.jit(step).lower(*gradients).as_text("python")
+    assert calls(text, "concatenate") == (0 if also == "nothing" else 1)
+    training.gradients = [2 * g for g in gradients]
+    compiled = edu.jit(step)
+    for _ in range(2):
+        training.run(lambda *_: compiled(*gradients))
+        training.check()
+
+
 def test_a_graph_of_stacks_means_the_same() -> None:
     training = Training()
     traced = training.step.trace(*training.gradients)
@@ -215,9 +235,16 @@ def test_chains_that_differ_stay_apart(change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "subtractions"), [({}, 3), ({"clipnorm": 0.5}, 3), ({"weight_decay": 0.01}, 4)]
+    ("settings", "subtractions", "copies"),
+    [
+        ({}, 3, 1),  # of the gradients
+        ({"clipnorm": 0.5}, 3, 0),  # which are made where they are to be
+        ({"weight_decay": 0.01}, 4, 1),
+    ],
 )
-def test_an_optimizers_update_is_one_chain(settings: dict[str, Any], subtractions: int) -> None:
+def test_an_optimizers_update_is_one_chain(
+    settings: dict[str, Any], subtractions: int, copies: int
+) -> None:
     rng = np.random.default_rng(0)
     gradients = [rng.normal(size=shape) for shape in SHAPES]
     found = []
@@ -233,7 +260,7 @@ def test_an_optimizers_update_is_one_chain(settings: dict[str, Any], subtraction
             step(*map(edu.tensor, gradients))
         found.append([w.numpy() for w in weights])
     text = edu.jit(apply).lower(*gradients).as_text("python")
-    assert [calls(text, name) for name in ("subtract", "concatenate")] == [subtractions, 1]
+    assert [calls(text, name) for name in ("subtract", "concatenate")] == [subtractions, copies]
     for eager, ours in zip(*found, strict=True):
         assert_allclose(ours, eager, rtol=1e-12)
 

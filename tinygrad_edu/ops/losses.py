@@ -281,7 +281,7 @@ class Total(Highest):
         return total(xp, x, (axis,))
 
 
-class _OfClass(Op, abstract=True):
+class OfClass(Op, abstract=True):
     """Base of what takes a class t for each place of the other axes, and logits x.
 
     `highest`, `powers` and `sums` are steps that loss and gradient share, and all that depends on x
@@ -308,7 +308,7 @@ class _OfClass(Op, abstract=True):
         return compute
 
 
-class SparseCrossentropy(_OfClass):
+class SparseCrossentropy(OfClass):
     """-log(softmax(x)) at the class t, along the axis of the classes."""
 
     gradients = (
@@ -333,16 +333,14 @@ class SparseCrossentropy(_OfClass):
         if not x.size:
             return xp.zeros(t.shape, x.dtype)
         if xp is np and axis == x.ndim - 1:
-            _check_classes(t, x.shape[axis])
-            chosen = x.take(_at(t, x.shape[axis]))
-        else:
-            chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
+            return crossentropy_at(places_of(t, x.shape[axis]), x, highest, sums)
+        chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
         found = xp.log(sums.reshape(t.shape))
         found += highest.reshape(t.shape) - chosen
         return found
 
 
-class SparseCrossentropySlope(_OfClass):
+class SparseCrossentropySlope(OfClass):
     """A cotangent g, times softmax(x), less 1 at the class t: the cotangent of x."""
 
     linear = (4,)
@@ -376,12 +374,10 @@ class SparseCrossentropySlope(_OfClass):
     ) -> Array:
         if not x.size:
             return x
+        if xp is np and axis == x.ndim - 1:
+            return slope_at(_at(t, x.shape[axis]), powers, sums, g, out)
         across = g.reshape(sums.shape)
         found = into(functools.partial(xp.multiply, powers), across / sums, out)
-        if xp is np and axis == x.ndim - 1:
-            at = _at(t, x.shape[axis])
-            found.put(at, found.take(at) - g)
-            return found
         classes = xp.arange(x.shape[axis]).reshape([-1] + [1] * (x.ndim - 1 - axis))
         found -= xp.where(classes == _places(xp, t, x, axis), across, 0)
         return found
@@ -389,16 +385,41 @@ class SparseCrossentropySlope(_OfClass):
 
 _highest = Highest()
 _shifted_powers = ShiftedPowers()
-_total = Total()
+row_total = Total()
 _sparse_crossentropy = SparseCrossentropy()
 _sparse_slope = SparseCrossentropySlope()
 
 
-def _at(t: np.ndarray, classes: int) -> np.ndarray:
+# Of classes along the last axis, for NumPy: programs call these too.
+
+
+def places_of(t: np.ndarray, classes: int) -> np.ndarray:
     """Where the elements at the classes t of the last axis are, counted through all elements: for
     `take` and `put`, which are quicker than an index for each axis."""
+    _check_classes(t, classes)
+    return _at(t, classes)
+
+
+def _at(t: np.ndarray, classes: int) -> np.ndarray:
+    """The same of classes that there are."""
     rows = np.arange(0, t.size * classes, classes)
     return np.add(rows.reshape(t.shape), t, dtype=np.intp)  # of uint64 too
+
+
+def crossentropy_at(at: np.ndarray, x: np.ndarray, highest: np.ndarray, sums: np.ndarray) -> Any:
+    """-log(softmax(x)) at these places."""
+    found = np.log(sums.reshape(at.shape))
+    found += highest.reshape(at.shape) - x.take(at)
+    return found
+
+
+def slope_at(
+    at: np.ndarray, powers: np.ndarray, sums: np.ndarray, g: np.ndarray, out: Any = None
+) -> np.ndarray:
+    """g times softmax(x), less 1 at these places."""
+    found = np.multiply(powers, g.reshape(sums.shape) / sums, out)
+    found.put(at, found.take(at) - g)
+    return found
 
 
 def _places(xp: Any, t: Array, x: Array, axis: int) -> Array:
@@ -454,7 +475,7 @@ def _of_probabilities(target: Tensor, output: Tensor, axis: int) -> Tensor:
 def _of_logits(target: Tensor, output: Tensor, axis: int) -> Tensor:
     highest = unary(_highest, output, {"axis": axis})
     powers = binary(_shifted_powers, output, highest)
-    sums = unary(_total, powers, {"axis": axis})
+    sums = unary(row_total, powers, {"axis": axis})
     return apply(_sparse_crossentropy, target, output, highest, powers, sums, axis=axis)
 
 
