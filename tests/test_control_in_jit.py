@@ -828,14 +828,35 @@ def test_functions_that_give_nothing() -> None:
     as_eager(lambda x: (ops.scan(lambda c, _: (c, 1.0), None, length=3), x), edu.tensor(X))
 
 
+@pytest.mark.parametrize("rows", [1, 3])  # of one row a cotangent looks like a tuple of cotangents
+def test_the_gradient_of_a_long_loop_in_a_loop(rows: int) -> None:
+    """The inner loop takes long, so that the outer keeps what it gave."""
+
+    def f(x: Any) -> Any:
+        def turn(c: Any, y: Any) -> tuple[Any, None]:
+            by_count = ops.fori_loop(0, 40, lambda i, d: ops.tanh(d * y + x), c)
+            return ops.scan(lambda d, z: (ops.sin(d * z) + y, None), by_count, edu.ones(40))[
+                0
+            ], None
+
+        return ops.scan(turn, x, x)[0].sum()
+
+    x = edu.tensor(X[:rows])
+    as_eager(edu.grad(f), x)
+    same(edu.grad(edu.jit(f))(x), edu.grad(f)(x))
+    as_eager(edu.vmap(edu.grad(f)), edu.stack([x, x * 2]))
+    as_eager(edu.hessian(f), x)
+
+
 def test_random_numbers_under_vmap_are_the_same_for_all_examples() -> None:
-    f = lambda x: ops.scan(lambda c, y: (c + edu.random.normal() * y, c), x[0], x)
+    f = edu.vmap(lambda x: ops.scan(lambda c, y: (c + edu.random.normal() * y, c), x[0], x))
     rows = edu.tensor(np.stack([X, X * 3, -X]))
-    jitted = edu.jit(lambda rows: (edu.vmap(f)(rows), edu.random.normal()))
-    edu.random.seed(3)
-    wanted = edu.vmap(f)(rows), edu.random.normal()
-    edu.random.seed(3)
-    same(jitted(rows), wanted)
+    for g, x in ((f, rows), (edu.vmap(f), edu.stack([rows, rows + 1]))):
+        jitted = edu.jit(lambda x, g=g: (g(x), edu.random.normal()))
+        edu.random.seed(3)
+        wanted = g(x), edu.random.normal()
+        edu.random.seed(3)
+        same(jitted(x), wanted)
 
 
 def test_a_tensor_that_requires_gradients_and_is_closed_over() -> None:

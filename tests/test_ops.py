@@ -229,6 +229,29 @@ def test_ties_share_the_gradient_of_an_extreme() -> None:
     assert edu.grad(lambda x: x.max())(x).tolist() == [[0.5, 0, 0.5], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("way", [lambda f: f, edu.jit, edu.vmap])
+@pytest.mark.parametrize(("name", "below", "above"), [("minimum", 1.0, 0.0), ("maximum", 0.0, 1.0)])
+def test_extremes_with_a_number_on_either_side(
+    name: str, below: float, above: float, way: Any
+) -> None:
+    slope = edu.grad(lambda x, y: getattr(ops, name)(x, 2) + getattr(ops, name)(2, y), (0, 1))
+    found = (
+        way(slope)(np.array([1.0]), np.array([3.0])) if way is edu.vmap else way(slope)(1.0, 3.0)
+    )
+    assert [g.item() for g in found] == [below, above]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_no_gradient_flows_through_integers(dtype: str) -> None:
+    x = edu.tensor([1.6, 2.6])
+    with edu.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = x.astype(dtype).astype("float32")
+        z = x.astype(dtype) * x
+    assert tape.gradient(y, x) is None
+    assert_array_equal(tape.gradient(z, x, edu.tensor([7.0, 7.0])), 7 * y)
+
+
 def test_products_with_zeros_have_the_right_gradient_to_second_order() -> None:
     for row, expected in (([2.0, 3.0, 4.0], [12, 8, 6]), ([2.0, 0.0, 4.0], [0, 8, 0]),
                           ([0.0, 0.0, 4.0], [0, 0, 0]), ([5.0], [1]),

@@ -110,6 +110,7 @@ def test_none_where_nothing_connects() -> None:
     assert tape.gradient(y, w) is None
     assert tape.gradient(stopped, w) is None
     assert tape.gradient(compared, w) is None
+    assert tape.gradient([edu.ones(3), edu.ones((2, 2))], w) is None
     assert tape.gradient(outside, w) is None
     assert tape.gradient(edu.tensor(1.0), v) is None
 

@@ -148,6 +148,33 @@ def test_custom_gradients_hold_inside_and_outside() -> None:
     assert both[1].item() == 21.0
 
 
+def test_custom_gradients_hold_in_a_program_too(device: str) -> None:
+    @edu.custom_gradient
+    def scaled(x: Any, w: Any) -> Any:
+        return x * w, lambda g: (g * 100.0 * x, g.sum() * 7.0)
+
+    x, w = edu.tensor([1.0, 2.0, 3.0]), edu.tensor(2.0)
+    of_each = edu.jit(edu.vmap(edu.grad(scaled, (0, 1)), in_axes=(0, None)))
+    assert_array_equal(of_each(x, w)[0].numpy(), [100.0, 200.0, 300.0])
+    assert_array_equal(of_each(x, w)[1].numpy(), [7.0] * 3)
+    total = edu.jit(lambda x, w: edu.vmap(scaled, (0, None))(x, w).sum())
+    for whole in (edu.jit(edu.grad(total, (0, 1))), edu.grad(total, (0, 1))):
+        both = whole(x, w)
+        assert_array_equal(both[0].numpy(), [100.0, 200.0, 300.0])
+        assert both[1].item() == 21.0
+    twice = edu.jit(edu.vmap(edu.vmap(edu.grad(scaled), (None, 0)), (0, None)))
+    assert_array_equal(twice(x, edu.stack([w, w])).numpy(), [[100.0] * 2, [200.0] * 2, [300.0] * 2])
+
+
+def test_custom_gradients_of_a_batch_in_a_program_are_one_operation() -> None:
+    @edu.custom_gradient
+    def doubled(x: Any) -> Any:
+        return x * 2.0, lambda g: g * 3.0
+
+    sizes = [len(edu.jit(edu.vmap(doubled)).trace(np.ones(n)).equations) for n in (2, 50)]
+    assert sizes[0] == sizes[1]
+
+
 def test_a_batch_on_another_device(device: str) -> None:
     found = edu.vmap(lambda x: ops.softmax(x) @ edu.ones(3, dtype="float64"))(edu.tensor(X))
     assert found.device == device

@@ -451,7 +451,7 @@ def walk_back(
         op, parents, inputs, params = made.op, made.parents, made.operands, made.params
         rules: Any = op.gradients
         out: Any = made.outputs
-        is_array = cotangent.__class__ in _ARRAYS
+        is_array = isinstance(cotangent, _ARRAYS)
         if made.bare:
             if is_array or (unrecorded and _is_plain(cotangent)):
                 data = cotangent if is_array else cotangent._data[()]
@@ -512,7 +512,7 @@ def walk_back(
     wholes = []
     for source in sources:
         cotangent = pending.get(source)
-        if cotangent.__class__ in _ARRAYS:
+        if isinstance(cotangent, _ARRAYS):
             cotangent = tensors.wrap(tensors.Tensor, cotangent, backends.numpy, None)
         if source.__class__ is Record and cotangent is not None:
             cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
@@ -520,7 +520,7 @@ def walk_back(
     return wholes
 
 
-_ARRAYS: set[Any] = {np.ndarray, np.float32, np.float64}
+_ARRAYS = (np.ndarray, np.generic)
 """What the cotangents of a walk that nobody records may be on the NumPy device."""
 
 
@@ -549,7 +549,7 @@ def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
-    given: Any = cotangent if cotangent.__class__ in _ARRAYS else cotangent._data
+    given: Any = cotangent if isinstance(cotangent, _ARRAYS) else cotangent._data
     shape = like.shape
     if given.shape != shape:
         cotangent = ops.movement.sum_to(cotangent, shape)
@@ -791,7 +791,8 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
                 f"{target.shape}"
             )
         start = ops.astype(given, target.dtype)
-    pending[node] = pending[node] + start if node in pending else start
+    if node is not None:
+        pending[node] = pending[node] + start if node in pending else start
 
 
 @functools.lru_cache

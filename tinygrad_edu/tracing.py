@@ -348,8 +348,8 @@ class Nested(Trace):
         batch = None if found is None else found._device
         if state is self._outer:
             assert found is not None
-            if isinstance(batch, batching.Batch):
-                found = ops.getitem(batch.leave(found), 0)  # it is the same for all
+            while isinstance(found._device, batching.Batch):
+                found = ops.getitem(found._device.leave(found), 0)  # it is the same for all
             key: Any = found  # in a trace, Tensors are keys
             self._outer.seed(key)
             return

@@ -388,8 +388,8 @@ def _attach(
     """The outputs as Tensors that come from the inputs by one operation with this gradient."""
     op = _Custom(name, gradient)
     batch = max([x._device for x in (*inputs, *outputs)], key=lambda device: device.level)
-    if isinstance(batch, tracing.Trace):
-        return _attach_traced(op, inputs, outputs)
+    if any(map(batching.is_traced, (*inputs, *outputs))):
+        return _attach_traced(op.pulled, inputs, outputs)
     if isinstance(batch, batching.Batch):
         # Tapes outside of vmap record what is underneath: there it is one operation too.
         inputs, outputs = [batch.lift(x) for x in inputs], [batch.lift(y) for y in outputs]
@@ -408,18 +408,20 @@ def _attach(
 
 
 def _attach_traced(
-    op: _Custom, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    gradient: Callable[..., list[Tensor | None]],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
-    """The same in a program, which keeps the gradient as a graph: it may be differentiated when
-    the values that the user's function holds on to are gone."""
+    """The same in a program, which keeps the gradient (of cotangents and inputs) as a graph: it may
+    be differentiated when the values that the user's function holds on to are gone."""
     body = tracing.Nested(outputs[0]._device)
     cotangents = [body.input(y, "cotangent") for y in outputs]
     problem: Exception | None = None
     found: list[Tensor | None] = []
     try:
-        found = body.run(lambda: op.pulled(cotangents, inputs))
+        found = body.run(lambda: gradient(cotangents, inputs))
         if body.changed():
-            raise TracingError(f"{op.name}: in a jitted function a gradient assigns no state")
+            raise TracingError("custom_gradient: in a jitted function a gradient assigns no state")
     except Exception as error:  # which is for whoever asks for the gradient
         problem = error.with_traceback(None)  # which would hold on to the user's values
     values = [None if g is None else body.value(g) for g in found]
@@ -480,6 +482,28 @@ class Custom(Op):
         found = iter(params["gradient"].run(*inputs[count + len(connected) :], *cotangent))
         between = [next(found) if there else None for there in connected]
         return [*[None] * count, *between, *[None] * (len(inputs) - count - len(between))]
+
+    def batch(
+        self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
+    ) -> tuple[Tensor, ...]:
+        count, connected = params["outputs"], params["connected"]
+        last = count + len(connected)
+        flags = [*mapped[last:], *[True] * count]
+
+        def gradient(cotangents: Sequence[Tensor], _: Sequence[Tensor]) -> list[Tensor | None]:
+            if params["problem"] is not None:
+                raise params["problem"]
+            given = [*inputs[last:], *cotangents]
+            found = iter(ops.control.of_batch(params["gradient"], size, given, flags))
+            every = [next(found) if there else None for there in connected]
+            return [
+                g if g is None or m else ops.sum(g, axis=0)
+                for g, m in zip(every, mapped[count:last], strict=True)
+            ]
+
+        pairs = zip(inputs[:count], mapped, strict=False)
+        outputs = [batching.together(y, m, size) for y, m in pairs]
+        return _attach_traced(gradient, inputs[count:last], outputs)
 
 
 custom = Custom()

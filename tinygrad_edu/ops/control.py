@@ -29,7 +29,7 @@ from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, GradientError, ShapeError, TracingError
 from ..graph import Graph, Value
-from ..op import Aval, Op, apply, promoted
+from ..op import Aval, Op, apply, aval, picked, promoted
 from ..tensors import Tensor, TensorLike
 from . import creation
 from .creation import zeros_like
@@ -350,7 +350,7 @@ def _brought(xs: Sequence[Tensor]) -> list[Tensor]:
     return [trace.lift(x) if x._device.level < trace.level else x for x in xs]
 
 
-def _of_batch(
+def of_batch(
     graph: Graph, size: int, operands: Sequence[Tensor], mapped: Sequence[bool]
 ) -> tuple[Tensor, ...]:
     """The outputs of a graph for a batch, each with all examples along its first axis."""
@@ -416,7 +416,7 @@ class Cond(_ControlFlow):
         self, size: int, inputs: Sequence[Any], mapped: Sequence[bool], params: dict[str, Any]
     ) -> Any:
         index, *operands = inputs
-        branches = [partial(_of_batch, g, size, operands, mapped[1:]) for g in params["branches"]]
+        branches = [partial(of_batch, g, size, operands, mapped[1:]) for g in params["branches"]]
         if not mapped[0]:
             return _branched("cond", index, branches)
         number = astype(index, dtypes.int32)
@@ -826,7 +826,7 @@ class Scan(_ControlFlow):
         flags = [*mapped[:consts], *[True] * carries, *mapped[first:]]
 
         def turn(carry: list[Tensor], row: list[Tensor]) -> tuple[Structure, Structure]:
-            found = _of_batch(graph, size, [*inputs[:consts], *carry, *row], flags)
+            found = of_batch(graph, size, [*inputs[:consts], *carry, *row], flags)
             return list(found[:carries]), list(found[carries:])
 
         body = _Body("scan", turn, start, xs)
@@ -852,8 +852,12 @@ class Recalled(_ControlFlow):
 
     def replay(self, known: Tensor, *operands: Any, op: Op, given: Any) -> Tensor:
         parents = tuple([x._record if isinstance(x, Tensor) else None for x in operands])
-        node = tape.record(op, operands, parents, dict(given), known._data)
-        return tensors.wrap(type(known), known._data, known._device, node)
+        data, device = known._data, known._device
+        if isinstance(op.infer(*[aval(x) for x in operands], **given), Aval):
+            node = tape.record(op, operands, parents, dict(given), data)
+            return tensors.wrap(type(known), data, device, node)
+        node = tape.record(op, operands, parents, dict(given), (data,))  # as a loop inside gives it
+        return picked(type(known), device, node, (data,))[0]
 
 
 _recalled = Recalled()
@@ -984,7 +988,7 @@ class While(_ControlFlow):
 
         def turn(carry: Structure) -> tuple[Structure, Tensor]:
             each, held = carry
-            *new, still = _of_batch(graph, size, [*inputs[:consts], *held], flags)
+            *new, still = of_batch(graph, size, [*inputs[:consts], *held], flags)
             held = [_for_examples(each, x, old) for x, old in zip(new, held, strict=True)]
             each = logical_and(each, still)
             return (each, held), any_of(each)

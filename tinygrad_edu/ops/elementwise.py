@@ -360,6 +360,11 @@ def _stepped(x: Any, y: Any) -> np.ndarray:
 step_share = StepShare()
 
 
+def _share(x: Any, y: Any) -> Any:
+    """`step_share` of Tensors or arrays, of which the first may be a number."""
+    return step_share(x, y) if isinstance(y, Tensor) else step_share.of(x, y)
+
+
 class Maximum(Binary):
     """The larger of x and y; NaN where either is. Ties share the gradient, as in JAX, PyTorch."""
 
@@ -383,8 +388,8 @@ class Minimum(Binary):
     c = "({0} < {1} || {0} != {0} ? {0} : {1})"
     on_arrays = True
     gradients = (
-        lambda g, _, x, y: g * step_share.of(y, x),
-        lambda g, _, x, y: g * step_share.of(x, y),
+        lambda g, _, x, y: g * _share(y, x),
+        lambda g, _, x, y: g * _share(x, y),
     )
     references = named_alike("minimum")
 
@@ -1225,7 +1230,7 @@ class Astype(Op):
     On `device` if one is given. Tensors never change, so `copy` makes no difference.
     """
 
-    gradients = (lambda g, _, x, dtype: astype(g, x.dtype),)
+    gradients = (lambda g, _, x, dtype: _gradient_of_cast(g, x._data.dtype, dtype),)
     references = {
         "tensorflow": lambda tf, x, dtype: tf.cast(x, dtype),
         "torch": lambda torch, x, dtype: x.to(getattr(torch, dtype)),
@@ -1265,6 +1270,12 @@ class Astype(Op):
 
 
 astype = Astype()
+
+
+def _gradient_of_cast(cotangent: Tensor, dtype: DType, given: DType) -> Tensor | None:
+    """None flows through what is no float: an integer is a step function of what it was."""
+    both = dtypes.is_float(dtype) and dtypes.is_float(given)
+    return astype(cotangent, dtype) if both else None
 
 
 def through_float32(
