@@ -954,3 +954,19 @@ def test_what_takes_long_is_not_computed_again() -> None:
     forward, backward = [made for made in graph.equations if made.op.name == "scan"]
     assert operations(forward.params["body"]).count("matmul") == 1
     assert operations(backward.params["body"]).count("matmul") == 2  # one for each operand
+
+
+@pytest.mark.parametrize("device", ["numpy", "xla"])
+def test_a_counter_and_a_number_are_indices(device: str) -> None:
+    def added(x: Any) -> Any:
+        return edu.fori_loop(0, 3, lambda i, total: total + x[i] * x[i + 1], 0.0)
+
+    def moved(x: Any) -> Any:
+        return edu.fori_loop(0, 3, lambda i, y: y.at[i].set(x[-1 - i]), x)
+
+    with edu.device(device):
+        x = edu.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        assert edu.jit(added)(x).item() == 1 * 2 + 2 * 3 + 3 * 4
+        assert edu.jit(moved)(x).tolist() == [6, 5, 4, 4, 5, 6]
+        picked = edu.jit(lambda x, i: (x[i], edu.take(x, i), x.at[i].add(1.0)))(x, 2)
+    assert [y.tolist() for y in picked] == [3, 3, [1, 2, 4, 4, 5, 6]]

@@ -233,7 +233,8 @@ class Indexed(Op, abstract=True):
     """How many operands come before the integer arrays; all in the dtype of the first."""
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType]:
-        return [given[0]] * self.data + [_index_dtype(dtype) for dtype in given[self.data :]]
+        indices = [_index_dtype(dtypes.as_dtype(each)) for each in given[self.data :]]
+        return [given[0]] * self.data + indices
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         if isinstance(error, Error):
