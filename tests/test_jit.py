@@ -305,6 +305,146 @@ def test_numbers_alone_are_as_eagerly() -> None:
             np.testing.assert_allclose(a.numpy(), np.asarray(b), rtol=1e-6)
 
 
+RATES = [0.1, 1 / 3]
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, a, n: x * a,
+        lambda x, a, n: a - x,
+        lambda x, a, n: x + a * n,
+        lambda x, a, n: x + n / 7,
+        lambda x, a, n: x * -(a**2 + 1),
+        lambda x, a, n: x + n // 2 * a,
+    ],
+)
+def test_numbers_meet_floats_unrounded(
+    function: Callable[..., Any], dtype: str, rate: float
+) -> None:
+    x = np.array([1.0, 3.0], dtype)
+    found = edu.jit(function)(edu.tensor(x), rate, 3)
+    assert found.dtype == dtype
+    rtol = float(2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(found.numpy(), function(x, rate, 3), rtol=rtol)
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("number", [3, -7, 2**31, 2**40 + 1, -(2**62)])
+def test_integers_meet_wide_integers_whole(number: int) -> None:
+    x = np.array([1, -1], "int64")
+    functions: list[Callable[..., Any]] = [lambda x, n: x * n, lambda x, n: n // 2 - (x + (n - 1))]
+    for function in functions:
+        found = edu.jit(function)(edu.tensor(x), number)
+        assert found.dtype == "int64"
+        np.testing.assert_array_equal(found.numpy(), function(x, number))
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize(
+    ("dtype", "number"), [("int32", 2**31), ("int8", 300), ("uint8", -1), ("int64", 2**63)]
+)
+def test_integers_that_do_not_fit_raise_as_they_do_eagerly(dtype: str, number: int) -> None:
+    x, jitted = edu.ones(2, dtype=dtype), edu.jit(lambda x, n: x * n)
+    np.testing.assert_array_equal(jitted(x, 3).numpy(), [3, 3])
+    with pytest.raises(errors.DtypeError):
+        _ = x * number
+    with pytest.raises(errors.DtypeError, match=f"{number} does not fit in {dtype}"):
+        jitted(x, number)
+    np.testing.assert_array_equal(jitted(x, 3).numpy(), [3, 3])
+    turns = edu.jit(lambda x, n: edu.fori_loop(0, 2, lambda i, v: v * n, x))
+    with pytest.raises(errors.DtypeError, match=f"{number} does not fit in {dtype}"):
+        turns(x, number)
+
+
+@pytest.mark.usefixtures("device")
+def test_numbers_that_are_returned_have_the_dtype_of_numbers() -> None:
+    found = edu.jit(lambda a, n: (a, n, a * n, n / 2, edu.exp(a)))(0.1, 3)
+    wanted = (0.1, 3, 0.1 * 3, 1.5, np.exp(np.float32(0.1)))
+    for y, z, dtype in zip(found, wanted, ["float32", "int32", *["float32"] * 3], strict=True):
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y.numpy(), np.array(z, dtype), rtol=2e-7)
+    with pytest.raises(errors.DtypeError, match="does not fit in int32"):
+        edu.jit(lambda n: n)(2**31)
+
+
+@pytest.mark.usefixtures("device")
+def test_one_program_serves_numbers_and_wide_arrays() -> None:
+    x, jitted = np.array([1.0, 3.0]), edu.jit(lambda x, a: x * a)
+    for a in (0.1, 0.2, np.float32(0.1)):
+        np.testing.assert_array_equal(jitted(edu.tensor(x, dtype="float64"), a).numpy(), x * a)
+    assert jitted.cache_info().misses == 1
+
+
+LOOPS: dict[str, Callable[..., Any]] = {
+    "counter": lambda x, a: edu.fori_loop(0, 4, lambda i, v: v + i * 0.1, x),
+    "captured": lambda x, a: edu.fori_loop(0, 4, lambda i, v: v * a + i * a, x),
+    "nested": lambda x, a: edu.fori_loop(
+        0, 2, lambda i, v: edu.fori_loop(0, 2, lambda j, w: w * a + i * 0.1 + j, v), x
+    ),
+    "start": lambda x, a: edu.fori_loop(0, 3, lambda i, v: v + x, a),
+    "while": lambda x, a: edu.while_loop(lambda v: v < 2.0, lambda v: v + a, x),
+    "scan": lambda x, a: edu.scan(lambda c, r: (c + r * a, c), x, edu.stack([x, x]))[0],
+    "cond": lambda x, a: edu.cond(x < 2.0, lambda: x * a, lambda: x),
+    "branch": lambda x, a: edu.cond(x < 2.0, lambda: a, lambda: x),
+    "literal": lambda x, a: edu.cond(x < 2.0, lambda: 0.1, lambda: x),
+    "vmap": lambda x, a: edu.vmap(lambda r: r * a + a * 3)(edu.stack([x, x]))[1],
+    "mapped": lambda x, a: edu.vmap(lambda r, b: r * (b + 1), in_axes=(0, None))(
+        edu.stack([x, x]), a
+    )[1],
+    "loop in vmap": lambda x, a: edu.vmap(lambda r: edu.fori_loop(0, 3, lambda i, v: v + i * a, r))(
+        edu.stack([x, x])
+    )[1],
+}
+
+
+def _by_numpy(name: str, x: Any, a: float) -> Any:
+    """The same, in Python's loops."""
+    if name in ("counter", "captured"):
+        for i in range(4):
+            x = x + i * 0.1 if name == "counter" else x * a + i * a
+    elif name == "nested":
+        for i in range(2):
+            for j in range(2):
+                x = x * a + i * 0.1 + j
+    elif name == "while":
+        while x < 2.0:
+            x = x + a
+    elif name == "loop in vmap":
+        for i in range(3):
+            x = x + i * a
+    else:
+        others = {"start": a + x + x + x, "scan": x + x * a + x * a, "cond": x * a}
+        others |= {"branch": a, "literal": 0.1, "vmap": x * a + a * 3, "mapped": x * (a + 1)}
+        return others[name]
+    return x
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("name", LOOPS)
+def test_numbers_reach_loops_branches_and_batches_unrounded(name: str) -> None:
+    x = edu.tensor(1.0, dtype="float64")
+    found = edu.jit(LOOPS[name])(x, 0.3)
+    assert found.dtype == "float64"
+    np.testing.assert_allclose(found.numpy(), _by_numpy(name, np.float64(1.0), 0.3), rtol=1e-15)
+
+
+@pytest.mark.usefixtures("device")
+def test_gradients_are_of_unrounded_numbers() -> None:
+    x = edu.tensor([1.0, 3.0], dtype="float64")
+    inside = edu.jit(lambda x, a: edu.grad(lambda v: ((v * a) ** 2).sum())(x))
+    outside = edu.grad(edu.jit(lambda x, a: ((x * a) ** 2).sum()))
+    turns = edu.grad(
+        edu.jit(lambda x, a: edu.fori_loop(0, 2, lambda i, v: v * a + i * 0.1, x).sum())
+    )
+    for found in (inside(x, 0.1), outside(x, 0.1)):
+        np.testing.assert_allclose(found.numpy(), 2 * x.numpy() * 0.1**2, rtol=1e-15)
+    np.testing.assert_allclose(turns(x, 0.1).numpy(), [0.1**2] * 2, rtol=1e-15)
+
+
 def test_a_number_that_changes_does_not_trace_again() -> None:
     jitted = edu.jit(lambda x, rate: x * rate)
     x = edu.ones(2)

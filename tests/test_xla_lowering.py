@@ -591,7 +591,7 @@ def test_a_lowered_program_takes_arrays_of_either_kind() -> None:
         return x * 2.0
 
     program = edu.jit(step).lower(1.0)
-    one, zeros = np.float32(1.0), np.zeros(MANY, "float32")
+    one, zeros = np.float64(1.0), np.zeros(MANY, "float32")
     for give in (np.asarray, lambda a: edu.tensor(a)._data):
         arrays = [give(one), give(zeros)]
         twice, state = program(*arrays)

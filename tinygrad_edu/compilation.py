@@ -22,11 +22,11 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from . import backends, config, dtypes, random, tape, tensors, traces, tree
+from . import backends, config, dtypes, ops, random, tape, tensors, traces, tree
 from .backends import Array, Device
 from .debugging import observers, silent
-from .dtypes import DTypeLike
-from .errors import ArgumentError, DeviceError, GradientError, TracingError
+from .dtypes import DType, DTypeLike
+from .errors import ArgumentError, DeviceError, DtypeError, GradientError, TracingError
 from .graph import Atom, Graph, Value
 from .op import Aval, Op, picked
 from .tensors import Operators, Tensor, wrap
@@ -149,6 +149,7 @@ class Jitted(Generic[P, R]):
             return self.function(*args, **kwargs)
         program = self._program(call)
         try:
+            program.traced.check(call.numbers)
             if any([tape.is_followed(x) for x in call.tensors]) or program.is_followed():
                 return program.record(call.tensors)
             return program.run([x._data for x in call.tensors])
@@ -160,8 +161,8 @@ class Jitted(Generic[P, R]):
 
     def trace(self, *args: Any, **kwargs: Any) -> Graph:
         """The program for these arguments as a Graph, before any pass. Its inputs are the arrays
-        of the arguments and then the state that it reads; its outputs the Tensors of the result
-        and then the state that it writes."""
+        of the arguments (numbers as float64 and int64) and then the state that it reads; its
+        outputs the Tensors of the result and then the state that it writes."""
         return self._traced(_Call(self, args, kwargs)).graph
 
     def lower(self, *args: Any, device: str | Device | None = None, **kwargs: Any) -> Any:
@@ -333,7 +334,8 @@ class _Call:
     ) -> None:
         static, named = jitted.static, jitted.named
         self.tensors: list[Tensor] = []
-        self.weak: list[type | None] = []
+        self.numbers: list[int | float | None] = []  # what is one among the tensors
+        self.weak: list[tuple[type, DType] | None] = []  # its type, and the dtype it has alone
         self.variables: list[weakref.ref[Variable]] = []
         self._jitted = jitted
         self._fixed = {i: x for i, x in enumerate(args) if i in static}
@@ -362,16 +364,19 @@ class _Call:
         self.key = (self.structure, settings, fixed, *self.parts)
 
     def _part(self, x: Any) -> Hashable:
-        weak: type | None = None
+        number: int | float | None = None
+        weak: tuple[type, DType] | None = None
         if isinstance(x, Variable):
             self.variables.append(weakref.ref(x))
             return Variable, id(x)
         if isinstance(x, Operators):
             found = x.value
         elif isinstance(x, np.generic) and not isinstance(x, np.bool_):
-            weak, found = type(x.item()), tensors.tensor(x)
+            number, alone = x.item(), tensors.tensor(x).dtype
+            weak, found = (type(number), alone), _wide(number)
         elif isinstance(x, (int, float)) and not isinstance(x, bool):
-            weak, found = type(x), tensors.tensor(x)
+            number, kind = x, int if isinstance(x, int) else float
+            weak, found = (kind, dtypes.as_dtype(kind)), _wide(x)
         elif isinstance(x, np.ndarray):
             found = lent(x)
         elif isinstance(x, random.Key):
@@ -379,20 +384,21 @@ class _Call:
         else:
             return _hashable(x, self._jitted, None)
         self.tensors.append(found)
+        self.numbers.append(number)
         self.weak.append(weak)
-        return type(found), found.shape, found.dtype, weak
+        return type(found), found.shape, *((found.dtype, None) if weak is None else weak[::-1])
 
     def arguments(
         self, trace: Trace, function: Callable[..., Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """The arguments with Tensors of a trace in the place of arrays."""
         names = _names(function, self.structure)
-        given = iter(zip(self.tensors, self.weak, strict=True))
-        inputs = []
-        for name, is_array in zip(names, self._arrays, strict=True):
-            if is_array:
-                like, weak = next(given)
-                inputs.append(trace.input(like, name, weak))
+        given = iter(self.tensors)
+        inputs = [
+            trace.input(next(given), name)
+            for name, is_array in zip(names, self._arrays, strict=True)
+            if is_array
+        ]
         return self.template().filled(inputs)
 
     def template(self) -> _Template:
@@ -420,7 +426,7 @@ class _Template(NamedTuple):
     """The arguments of a call without their arrays, and without keeping Variables alive."""
 
     leaves: list[_Fixed | None]
-    weak: list[type | None]
+    weak: list[tuple[type, DType] | None]
     structure: tree.Structure
     fixed: dict[int, Any]
     named: dict[str, Any]
@@ -434,11 +440,19 @@ class _Template(NamedTuple):
         return args, {**rest, **self.named}
 
 
-def _weakened(x: Tensor, weak: type | None) -> Tensor:
+def _wide(number: int | float) -> Tensor:
+    """A Python number as an argument, before it is known what dtypes it meets."""
+    try:
+        return lent(np.array(number, np.int64 if isinstance(number, int) else np.float64))
+    except OverflowError:
+        raise DtypeError(f"{number} does not fit in int64") from None
+
+
+def _weakened(x: Tensor, weak: tuple[type, DType] | None) -> Tensor:
     """A Tensor of a trace that stands for a Python number, if it does."""
     if weak is None or not isinstance(x._device, Trace):
         return x
-    return wrap(type(x), Traced(x._device, x._data.value, weak), x._device, x._record)
+    return wrap(type(x), Traced(x._device, x._data.value, *weak), x._device, x._record)
 
 
 def _difference(old: _Signature, new: _Signature) -> str:
@@ -548,6 +562,23 @@ class _Traced:
         if isinstance(key, Tensor):
             outputs.append(key._data.value)
         self.graph = trace.graph(outputs)
+        # For arguments that are integers without a dtype, those they are cast to.
+        integers = {
+            x for x, n in zip(trace.inputs, call.numbers, strict=False) if isinstance(n, int)
+        }
+        casts = [
+            (places[x], made.params["dtype"])
+            for made in trace.equations
+            if made.op is ops.astype and (x := made.inputs[0]) in integers
+        ]
+        self._limits = [(i, np.iinfo(dtype)) for i, dtype in casts if dtype.kind in "iu"]
+
+    def check(self, numbers: Sequence[Any]) -> None:
+        """Raise DtypeError for an integer that does not fit in the dtypes that it meets."""
+        for i, limits in self._limits:
+            if not limits.min <= numbers[i] <= limits.max:
+                text = f"{numbers[i]} does not fit in {limits.dtype}; ask for a wider dtype"
+                raise DtypeError(text)
 
 
 class _Fixed:

@@ -670,7 +670,10 @@ def bring_together(
         values = [_lifted(op, x, device) if isinstance(x, Tensor) else x for x in values]
     given = own = [_dtype_or_type(x) for x in values]
     if device.level and not any([isinstance(each, np.dtype) for each in own]):
-        # Numbers that a trace has put Tensors in the place of, alone: in the dtypes of those.
+        # Numbers that a trace has put Tensors in the place of, alone: it computes as Python does,
+        # and what Python does not, in the dtypes of those.
+        if op.name in tracing.ARITHMETIC:
+            return kind, device, values
         given = [x.dtype if isinstance(x, Tensor) else type(x) for x in values]
     for i, dtype in enumerate(op.operand_dtypes(given, kind)):
         x = values[i]
@@ -685,10 +688,6 @@ def bring_together(
                 values[i] = wrap(kind, device.from_numpy(np.array(x, dtype)), device, None)
             except OverflowError as error:
                 raise DtypeError(f"{op}: {error}") from None
-    if device.level:
-        for x, each in zip(values, own, strict=True):
-            if not isinstance(each, np.dtype) and isinstance(x, Tensor):
-                _weaken(x, each)
     return kind, device, values
 
 
@@ -697,14 +696,8 @@ def _dtype_or_type(x: Any) -> Any:
     Tensor in the place of."""
     if isinstance(x, (bool, int, float)):
         return type(x)
-    weak = getattr(x._data, "weak", None) if isinstance(x, Tensor) and x._device.level else None
-    return weak or x.dtype
-
-
-def _weaken(x: Tensor, number: type) -> None:
-    """Have a Tensor of a trace stand for a Python number."""
-    if hasattr(x._data, "weak"):
-        x._data.weak = number
+    traced = isinstance(x, Tensor) and x._device.level
+    return (getattr(tracing.innermost(x), "weak", None) if traced else None) or x.dtype
 
 
 def _lifted(op: Op, x: Tensor, device: Any) -> Tensor:
@@ -822,5 +815,5 @@ def aval(x: Any) -> Any:
 
 
 # These modules need this one when they are imported.
-from . import batching, ops  # noqa: E402
+from . import batching, ops, tracing  # noqa: E402
 from .variable import Variable  # noqa: E402

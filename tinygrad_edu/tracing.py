@@ -24,7 +24,7 @@ import numpy as np
 from . import backends, dtypes, tape, tensors, traces
 from .backends import Array, Device
 from .dtypes import DType
-from .errors import DeviceError, TracingError
+from .errors import DeviceError, DtypeError, TracingError
 from .graph import Atom, Equation, Graph, Place, Value
 from .op import Aval, Op, Shape
 from .tensors import Operators, Tensor, wrap
@@ -33,15 +33,27 @@ from .variable import Variable
 
 class Traced:
     """An array of a trace: a value of its graph. `weak` is the type of the Python number that it
-    stands for, which gives way to other dtypes as that would."""
+    stands for, which gives way to other dtypes as that would: `dtype` is what it is alone, and
+    `wide` what it is computed in, so that it reaches a wider array unrounded."""
 
-    __slots__ = ("device", "dtype", "shape", "value", "weak")
+    __slots__ = ("casts", "device", "dtype", "exact", "shape", "weak", "wide")
 
-    def __init__(self, device: Trace, value: Value, weak: type | None = None) -> None:
+    def __init__(
+        self, device: Trace, exact: Value, weak: type | None = None, dtype: DType | None = None
+    ) -> None:
         self.device = device
-        self.value = value
-        self.shape, self.dtype = value.aval
+        self.exact: Value | None = exact  # None where a trace inside takes it from around, if used
+        self.shape, self.wide = exact.aval
         self.weak = weak
+        self.dtype = self.wide if dtype is None else dtype
+        self.casts: dict[DType, Traced] = {}
+
+    @property
+    def value(self) -> Value:
+        """What stands for it where no other dtype is wanted."""
+        found = self if self.weak is None else self.device.cast(self, self.dtype)
+        assert found.exact is not None
+        return found.exact
 
     @property
     def ndim(self) -> int:
@@ -92,13 +104,27 @@ class Trace(Device):
         number = self._names[base] = self._names.get(base, 0) + 1
         return Value(shape, dtype, base if name and number == 1 else f"{base}{number}")
 
-    def input(
-        self, like: Tensor, name: str, weak: type | None = None, record: tape.Node | None = None
-    ) -> Tensor:
+    def input(self, like: Tensor, name: str, record: tape.Node | None = None) -> Tensor:
         """An input of the program, of the shape and the dtype of a Tensor."""
         value = self.fresh(like.shape, like.dtype, name)
         self.inputs.append(value)
-        return wrap(type(like), Traced(self, value, weak), self, record)
+        return wrap(type(like), Traced(self, value), self, record)
+
+    def cast(self, number: Traced, dtype: DType) -> Traced:
+        """What stands for a Python number, as an array of a dtype."""
+        if dtype not in number.casts:
+            assert number.exact is not None
+            found = Traced(self, number.exact)
+            if number.wide != dtype:
+                with traces.making(self):  # who asks may be a trace inside of this one
+                    found = self.kernels[ops.astype](found, dtype=dtype)
+            number.casts[dtype] = found
+        return number.casts[dtype]
+
+    def number(self, x: float) -> Tensor:
+        """What stands for a Python number that is known."""
+        exact = self.from_numpy(np.array(x, dtypes.float64)).value
+        return wrap(Tensor, Traced(self, exact, float, dtypes.float32), self, None)
 
     # State
 
@@ -259,6 +285,7 @@ class Nested(Trace):
         super().__init__(device.base if self.around is None else self.around.base)
         self.captured: dict[Value, Tensor] = {}
         self._inside: dict[tuple[int, tape.Node | None], Tensor] = {}
+        self._numbers: dict[Traced, Tensor] = {}
         self._outer = random.default_generator()
         self._left: random.Key | Tensor | None = None
 
@@ -293,11 +320,30 @@ class Nested(Trace):
         key = (id(x._data), x._record)
         if key not in self._inside:
             data = innermost(x)
-            traced = isinstance(data, Traced)
-            name, weak = (data.value.name, data.weak) if traced else ("c", None)
-            self._inside[key] = self.input(x, name, weak, x._record)
-            self.captured[self.inputs[-1]] = x
+            if isinstance(data, Traced) and data.weak is not None:
+                self._inside[key] = self._number(x, data)
+            else:
+                name = data.value.name if isinstance(data, Traced) else "c"
+                self._inside[key] = self.input(x, name, record=x._record)
+                self.captured[self.inputs[-1]] = x
         return self._inside[key]
+
+    def _number(self, x: Tensor, around: Traced) -> Tensor:
+        """What stands for a Python number around; its casts are made there, once for all turns."""
+        made = Traced(self, Value((), around.wide), around.weak, around.dtype)
+        made.exact = None
+        self._numbers[made] = wrap(Tensor, around, around.device, x._record)
+        return wrap(type(x), made, self, x._record)
+
+    def cast(self, number: Traced, dtype: DType) -> Traced:
+        if number not in self._numbers:
+            return super().cast(number, dtype)
+        if dtype not in number.casts:
+            x = self._numbers[number]
+            around: Traced = x._data
+            data = around.device.cast(around, dtype)
+            number.casts[dtype] = self.lift(wrap(Tensor, data, around.device, x._record))._data
+        return number.casts[dtype]
 
     def outside(self, state: Variable | tape.Leaf) -> Tensor | None:
         if self.around is None:
@@ -405,6 +451,12 @@ class _Kernels(backends.Kernels):
             if trace.ended:
                 raise TracingError(_ended(traced[0]))
             traces.check(trace)
+            if op is ops.astype and traced[0].weak is not None:
+                return trace.cast(traced[0], params["dtype"])
+            weak = alone = None
+            if op.name in ARITHMETIC and all([_is_weak(a) for a in arrays]):
+                arrays, alone = _of_numbers(op, arrays, trace)
+                weak = _NUMBERS[dtypes.kind(alone)]
             inputs = tuple([a.value if a.__class__ is Traced else a for a in arrays])
             avals = [x.aval if isinstance(x, Value) else x for x in inputs]
             found = op.infer(*avals, **params)
@@ -414,10 +466,7 @@ class _Kernels(backends.Kernels):
             trace.equations.append(made)
             if several:
                 return tuple([Traced(trace, value) for value in outputs])
-            weak = None
-            if op.name in _ARITHMETIC and all([_is_weak(a) for a in arrays]):
-                weak = _NUMBERS[dtypes.kind(found.dtype)]
-            return Traced(trace, outputs[0], weak)
+            return Traced(trace, outputs[0], weak, alone)
 
         self[op] = kernel
         return kernel
@@ -426,16 +475,42 @@ class _Kernels(backends.Kernels):
 _kernels = _Kernels()
 
 # What Python computes of numbers is a number again.
-_ARITHMETIC = frozenset(
+ARITHMETIC = frozenset(
     {"abs", "add", "divide", "floor_divide", "multiply", "negative", "power", "remainder"}
     | {"subtract"}
 )
 _NUMBERS = {"b": bool, "i": int, "u": int, "f": float}
+_WIDE = {dtypes.float32: dtypes.float64, dtypes.int32: dtypes.int64}
 
 
 def _is_weak(array: Any) -> bool:
     """Whether an operand of a kernel is a Python number, or stands for one."""
     return array.__class__ is not Traced or array.weak is not None
+
+
+def _of_numbers(op: Op, arrays: Sequence[Any], trace: Trace) -> tuple[tuple[Any, ...], DType]:
+    """Python numbers, and what stands for some, as an operation takes them to be as exact as
+    Python; and the dtype of its result alone. Counters of turns stay in int32, to index with."""
+    given = [a.dtype if a.__class__ is Traced else type(a) for a in arrays]
+    small = all(
+        [a.wide == dtypes.int32 if a.__class__ is Traced else abs(a) < 2**31 for a in arrays]
+    )
+    found: list[Any] = []
+    for a, dtype in zip(arrays, op.operand_dtypes(given, Tensor), strict=True):
+        if dtype is None:
+            found.append(a)
+            continue
+        if not (small and dtype == dtypes.int32):
+            dtype = _WIDE.get(dtype, dtype)
+        if a.__class__ is Traced:
+            found.append(trace.cast(a, dtype))
+        else:
+            try:
+                found.append(trace.from_numpy(np.array(a, dtype)))
+            except OverflowError as error:
+                raise DtypeError(f"{op}: {error}") from None
+    avals = [Aval(a.shape, a.dtype) if a.__class__ is Traced else a for a in arrays]
+    return tuple(found), op.infer(*avals).dtype
 
 
 def place() -> Place:

@@ -507,7 +507,9 @@ class _Leaves(NamedTuple):
 
 
 def _leaves_of(function: Callable[[], Structure]) -> _Leaves:
-    return _leaves(function())
+    trace = traces.current()
+    assert trace is not None
+    return _leaves(tree.map(lambda x: trace.number(x) if type(x) is float else x, function()))
 
 
 def _leaves(result: Structure) -> _Leaves:
