@@ -445,7 +445,8 @@ def test_losses_of_several_outputs_add_up_with_their_weights() -> None:
     np.testing.assert_allclose(found["loss"], (Y**2).mean() + 3 * np.log(3), rtol=1e-5)
     model.compile("sgd", ["mse", None])
     found = model.evaluate(X, {"number": Y, "kind": KINDS}, verbose=0)
-    np.testing.assert_allclose(found, (Y**2).mean(), rtol=1e-5)  # one number, as there is one loss
+    assert isinstance(found, float)  # and no list, as there is one loss
+    np.testing.assert_allclose(found, (Y**2).mean(), rtol=1e-5)
 
 
 def test_dropout_and_other_numbers_of_chance_follow_the_seed() -> None:
