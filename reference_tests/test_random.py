@@ -84,6 +84,31 @@ def test_keys_of_32_bits_need_no_switch() -> None:
         assert words([random.key(seed)]) == [expected.tolist()]
 
 
+def test_transforms_go_over_keys_as_jax_does() -> None:
+    keys, theirs = random.split(random.key(42), 5), jax.random.split(jax.random.key(42), 5)
+    expected = np.asarray(jax.vmap(jax.random.uniform)(theirs))
+    over_all = edu.vmap(random.uniform)
+    for draw in (over_all, edu.jit(over_all), edu.vmap(edu.jit(random.uniform))):
+        same(lambda draw=draw: draw(keys), expected)  # type: ignore[misc]
+    same(lambda: edu.scan(lambda n, key: (n, random.uniform(key)), 0, keys)[1], expected)
+    same(lambda: edu.map(random.uniform, keys), expected)
+
+
+def test_a_key_is_carried_from_turn_to_turn() -> None:
+    def turn(key: Any, _: None) -> Any:
+        key, drawn = random.split(key)
+        return key, random.uniform(drawn)
+
+    def their_turn(key: Any, _: None) -> Any:
+        key, drawn = jax.random.split(key)
+        return key, jax.random.uniform(drawn)
+
+    expected = np.asarray(jax.lax.scan(their_turn, jax.random.key(42), None, length=4)[1])
+    same(lambda: edu.scan(turn, random.key(42), None, length=4)[1], expected)
+    turns = edu.jit(lambda key: edu.scan(turn, key, None, length=4)[1])
+    same(lambda: turns(random.key(42)), expected)
+
+
 # The same numbers
 
 

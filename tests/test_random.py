@@ -111,8 +111,24 @@ def test_keys_never_change() -> None:
 def test_a_key_is_a_leaf() -> None:
     structure = {"key": KEY, "more": random.split(KEY)}
     leaves, _ = tree.flatten(structure)
-    assert leaves == [KEY, *random.split(KEY)]
+    assert leaves == [KEY, random.split(KEY)]
     assert tree.map(lambda leaf: leaf, structure) == structure
+
+
+def test_several_keys_are_as_a_tuple_and_as_an_array() -> None:
+    keys = random.split(KEY, 5)
+    first, *_, last = keys
+    assert (keys[0], keys[-1], len(keys)) == (first, last, 5)
+    assert keys == tuple(keys)
+    assert hash(keys) == hash(random.split(KEY, 5))
+    assert keys[1:3] == keys[1:4][:2] != keys[2:4]
+    assert last in keys
+    assert KEY not in keys
+    assert pickle.loads(pickle.dumps(keys)) == keys == copy.deepcopy(keys)
+    assert repr(keys) == repr(tuple(keys))
+    assert edu.tensor(keys).tolist() == [random.key_data(key).tolist() for key in keys]
+    assert edu.tensor(random.split(KEY, 0)).shape == (0, 2)
+    assert edu.tensor(KEY).tolist() == random.key_data(KEY).tolist()
 
 
 def test_split_and_fold_in_count_the_same_blocks() -> None:
@@ -542,7 +558,7 @@ REFUSED: list[Any] = [
     (lambda: random.uniform(42), errors.DtypeError, r"uniform: key is 42.*edu.random.key\(42\)"),
     (lambda: random.bits(edu.ones(2)), errors.DtypeError, r"bits: key is float32 of shape \(2,\)"),
     (lambda: random.split("a"), errors.DtypeError, "split: key is 'a'"),
-    (lambda: random.split(random.split(KEY)), errors.DtypeError, "split: key is"),
+    (lambda: random.split(random.split(KEY)), errors.DtypeError, "key is 2 keys.*pick one"),
     (lambda: random.split(KEY, -1), errors.ArgumentError, "split: num is -1"),
     (lambda: random.split(KEY, 2.0), errors.DtypeError, "split: num is 2.0.*integer"),
     (lambda: random.key("a"), errors.DtypeError, "key: seed is 'a'; it is an integer"),

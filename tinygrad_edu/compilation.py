@@ -379,8 +379,8 @@ class _Call:
             weak, found = (kind, dtypes.as_dtype(kind)), _wide(x)
         elif isinstance(x, np.ndarray):
             found = lent(x)
-        elif isinstance(x, random.Key):
-            found = lent(random.words(x))
+        elif isinstance(x, (random.Key, random.Keys)):
+            found = lent(np.asarray(x))
         else:
             return _hashable(x, self._jitted, None)
         self.tensors.append(found)

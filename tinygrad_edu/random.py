@@ -29,10 +29,10 @@ import functools
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn, TypeAlias, Union
+from typing import Any, NoReturn, TypeAlias, Union, overload
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from .tensors import Operators, Tensor, TensorLike
 
 __all__ = [
     "Key",
+    "Keys",
     "bernoulli",
     "bits",
     "categorical",
@@ -111,6 +112,56 @@ class Key:
     def __reduce__(self) -> Any:
         return Key, (self.first, self.second)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(words(self), dtype)
+
+
+class Keys(Sequence[Key]):
+    """Several keys, from `split`: they unpack, and have places and a length, as in a tuple.
+
+    As an array they are uint32 of shape (number of keys, 2), so that `vmap`, `scan` and `map` go
+    over them; each turn or example gets the words of one, which are a key. They are one leaf in
+    nested structures.
+
+    >>> import tinygrad_edu as edu
+    >>> edu.vmap(lambda key: edu.random.uniform(key))(split(key(0), 3))
+    Tensor([0.8423141 , 0.00729382, 0.9024495 ], dtype=float32)
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Key: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Keys: ...
+
+    def __getitem__(self, index: int | slice) -> Key | Keys:
+        found = self._keys[index]
+        return Keys(found) if isinstance(found, tuple) else found
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __eq__(self, other: object) -> bool:
+        return self._keys == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Keys, self._keys))
+
+    def __repr__(self) -> str:
+        return repr(self._keys)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        rows = [(key.first, key.second) for key in self._keys]
+        return np.array(rows, dtype or dtypes.uint32).reshape(-1, 2)
+
 
 _MASK = 0xFFFFFFFF
 _set_first: Any = Key.__dict__["first"].__set__
@@ -150,7 +201,7 @@ def key(seed: int) -> Key:
 def split(key: KeyLike | None, num: int = 2) -> Any:
     """`num` new keys, independent of each other and of the old one, which is not used again.
 
-    A tuple of Keys; for a Tensor key, a Tensor of shape (num, 2), which unpacks into keys too.
+    They unpack (see `Keys`); for a Tensor key, a Tensor of shape (num, 2), which unpacks too.
 
     >>> dropout_key, shuffle_key = split(key(0))
     >>> dropout_key
@@ -164,9 +215,9 @@ def split(key: KeyLike | None, num: int = 2) -> Any:
     if isinstance(given, Tensor):
         return _split_key(given, 0, num=num)
     if num < _MANY:
-        return tuple([_make_key(x, y) for x, y in _first_blocks(given, num)])
+        return Keys([_make_key(x, y) for x, y in _first_blocks(given, num)])
     rows = _split_key.forward(np, words(given), np.uint32(0), num=num).tolist()
-    return tuple([_make_key(*row) for row in rows])
+    return Keys([_make_key(*row) for row in rows])
 
 
 _MANY = 100
@@ -1032,11 +1083,15 @@ def _as_key(name: str, key: Any) -> Key | Tensor:
 def _no_key(name: str, key: Any) -> DtypeError:
     if isinstance(key, (Operators, np.ndarray)):
         given = f"{key.dtype} of shape {key.shape}"
+    elif isinstance(key, Keys):
+        given = f"{len(key)} keys"
     else:
         given = repr(key)
     hint = "a Key (or its words, uint32 of shape (2,)), or None for the default generator"
     if isinstance(key, int):
         hint += f": edu.random.key({key}) makes a Key of a seed"
+    if isinstance(key, Keys):
+        hint += ": pick one of them, or go over all with edu.vmap or edu.scan"
     if isinstance(key, (tuple, list)):
         hint += f": to draw without a key, say shape={key!r}"
     return DtypeError(f"{name}: key is {given}; it is {hint}")
