@@ -241,6 +241,29 @@ def test_static_values_are_told_apart_by_type_too() -> None:
     assert jitted(x, True).dtype == edu.int32
 
 
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    value: float
+
+
+@pytest.mark.filterwarnings("ignore:.*traced 8 times")
+@pytest.mark.parametrize(
+    "wrapped", [lambda y: y, lambda y: (y,), lambda y: ("a", (None, y)), lambda y: Factor(y)]
+)
+def test_static_values_that_are_equal_and_not_the_same(wrapped: Callable[[Any], Any]) -> None:
+    def function(x: Any, static: Any) -> Any:
+        return x * edu.tree.leaves(static)[-1]
+
+    jitted, x = edu.jit(function, static_argnums=1), edu.tensor([1, 2])
+    for y in (0, 0.0, -0.0, False, np.float32(0), np.float32(-0.0), 1, 1.0, True):
+        found, wanted = jitted(x, wrapped(y)), function(x, y)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(np.signbit(found.numpy()), np.signbit(wanted.numpy()))
+    assert jitted.cache_info().size == 9
+    jitted(x, wrapped(-0.0))
+    assert jitted.cache_info().size == 9
+
+
 def test_booleans_text_and_functions_are_static_by_themselves() -> None:
     @edu.jit
     def function(x: Any, double: bool, how: str, f: Any) -> Any:

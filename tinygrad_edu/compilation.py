@@ -18,6 +18,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -499,7 +500,9 @@ def _hashable(x: Any, jitted: Jitted[..., Any], where: int | str | None) -> Hash
             "with it cannot be told apart: pass a tuple, or a class registered with "
             "edu.tree.register"
         ) from None
-    return type(x), x
+    # Equal is not the same: 0.0 equals -0.0, and (1,) equals (1.0,) and (True,).
+    exact = [(type(n), repr(n)) for n in tree.leaves(x) if isinstance(n, (Number, np.generic))]
+    return type(x), x, *exact
 
 
 class _Traced:
