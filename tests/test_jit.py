@@ -367,20 +367,29 @@ def test_integers_meet_wide_integers_whole(number: int) -> None:
 
 
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize(
-    ("dtype", "number"), [("int32", 2**31), ("int8", 300), ("uint8", -1), ("int64", 2**63)]
-)
-def test_integers_that_do_not_fit_raise_as_they_do_eagerly(dtype: str, number: int) -> None:
+@pytest.mark.parametrize("kind", [int, np.int64])
+@pytest.mark.parametrize(("dtype", "number"), [("int32", 2**31), ("int8", 300), ("uint8", -1)])
+def test_integers_that_do_not_fit_raise_as_they_do_eagerly(
+    dtype: str, number: int, kind: Callable[[int], Any]
+) -> None:
     x, jitted = edu.ones(2, dtype=dtype), edu.jit(lambda x, n: x * n)
-    np.testing.assert_array_equal(jitted(x, 3).numpy(), [3, 3])
+    np.testing.assert_array_equal(jitted(x, kind(3)).numpy(), [3, 3])
     with pytest.raises(errors.DtypeError):
-        _ = x * number
-    with pytest.raises(errors.DtypeError, match=f"{number} does not fit in {dtype}"):
-        jitted(x, number)
+        _ = x * kind(number)
+    words = f"argument 'n': {number} does not fit in {dtype}"
+    with pytest.raises(errors.DtypeError, match=f"multiply: {words}"):
+        jitted(x, kind(number))
     np.testing.assert_array_equal(jitted(x, 3).numpy(), [3, 3])
     turns = edu.jit(lambda x, n: edu.fori_loop(0, 2, lambda i, v: v * n, x))
-    with pytest.raises(errors.DtypeError, match=f"{number} does not fit in {dtype}"):
-        turns(x, number)
+    with pytest.raises(errors.DtypeError, match=words):
+        turns(x, kind(number))
+
+
+@pytest.mark.usefixtures("device")
+def test_integers_of_more_than_64_bits_are_refused() -> None:
+    x, jitted = edu.ones(2, dtype="int64"), edu.jit(lambda x, n: x * n)
+    with pytest.raises(errors.DtypeError, match=f"{2**63} does not fit in int64"):
+        jitted(x, 2**63)
 
 
 @pytest.mark.usefixtures("device")

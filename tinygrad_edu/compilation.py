@@ -569,19 +569,24 @@ class _Traced:
         integers = {
             x for x, n in zip(trace.inputs, call.numbers, strict=False) if isinstance(n, int)
         }
-        casts = [
-            (places[x], made.params["dtype"])
+        casts = {
+            made.outputs[0]: made.inputs[0]
             for made in trace.equations
-            if made.op is ops.astype and (x := made.inputs[0]) in integers
+            if made.op is ops.astype and made.inputs[0] in integers
+        }
+        takers = {x: f"{made.op}: " for made in reversed(trace.equations) for x in made.values}
+        self._limits = [
+            (places[x], np.iinfo(cast.dtype), f"{takers.get(cast, '')}argument {x.name!r}")
+            for cast, x in casts.items()
+            if cast.dtype.kind in "iu"
         ]
-        self._limits = [(i, np.iinfo(dtype)) for i, dtype in casts if dtype.kind in "iu"]
 
     def check(self, numbers: Sequence[Any]) -> None:
         """Raise DtypeError for an integer that does not fit in the dtypes that it meets."""
-        for i, limits in self._limits:
+        for i, limits, what in self._limits:
             if not limits.min <= numbers[i] <= limits.max:
                 text = f"{numbers[i]} does not fit in {limits.dtype}; ask for a wider dtype"
-                raise DtypeError(text)
+                raise DtypeError(f"{what}: {text}")
 
 
 class _Fixed:
