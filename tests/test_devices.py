@@ -255,3 +255,11 @@ def test_gradients_stay_on_the_device_of_their_source_whatever_the_current_one()
     assert x.grad is not None
     assert (x.grad.device, x.grad.tolist()) == ("xla", [1, 2.5])
     assert edu.grad(lambda x: ops.logsumexp(x) + x.max() + x[0] + x.std())(x).device == "xla"
+
+
+def test_moving_to_the_device_that_it_is_on_is_nothing_in_any_mode(device: str) -> None:
+    def doubled(x: Any) -> Any:
+        return x.to(device) * 2.0
+
+    for function in (edu.jit(doubled), edu.vmap(doubled), edu.jit(edu.vmap(doubled))):
+        assert function(edu.ones(2)).tolist() == [2, 2]

@@ -938,7 +938,7 @@ def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
     Tensor([1., 2.], dtype=float32)
     """
     x, target = tensors.as_tensor(x), backends.find(device)
-    if x._device is target:
+    if target in (x._device, x._device.base):  # of a batch, and of a trace, on that device
         return x
     return _moved(x, target)
 
