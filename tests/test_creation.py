@@ -27,6 +27,10 @@ X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
         (lambda: ops.arange(5, 0, -2), np.array([5, 3, 1], "int32")),
         (lambda: ops.arange(5, 0), np.zeros(0, "int32")),
         (lambda: ops.arange(0.0, 1.0, 0.25, dtype="float64"), np.arange(0, 1, 0.25)),
+        (
+            lambda: ops.arange(np.float32(0), np.float32(1), np.float32(0.25)),
+            np.arange(0, 1, 0.25, dtype="float32"),
+        ),
         (lambda: ops.asarray([1, 2]), np.array([1, 2], "int32")),
         (lambda: ops.asarray(np.float64(2), dtype="float32"), np.float32(2)),
         (lambda: ops.empty((2, 0)), np.zeros((2, 0), "float32")),
@@ -36,6 +40,10 @@ X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
         (lambda: ops.eye(3, 2, k=-2, dtype=bool), np.eye(3, 2, -2, bool)),
         (lambda: ops.full((), 2.5), np.float32(2.5)),
         (lambda: ops.full(2, True), np.array([True, True])),
+        (lambda: ops.full(2, np.float64(0.1)), np.full(2, 0.1)),
+        (lambda: ops.full(2, np.uint8(7)), np.full(2, 7, "uint8")),
+        (lambda: ops.full(2, edu.tensor(0.1, "float64")), np.full(2, 0.1)),
+        (lambda: ops.full(2, edu.tensor(2.5), dtype="int8"), np.full(2, 2, "int8")),
         (lambda: ops.full_like(X, 7), np.full_like(X, 7)),
         (lambda: ops.full_like(X, 7, dtype="int32"), np.full((2, 3), 7, "int32")),
         (lambda: ops.linspace(0, 1, 7, dtype="float64"), np.linspace(0, 1, 7)),
@@ -85,6 +93,16 @@ def test_the_likes_keep_or_take_dtype_and_device(make: Any) -> None:
     assert ops.full_like(x, edu.tensor(3)).tolist() == [[3] * 3] * 2
 
 
+@pytest.mark.parametrize("make", [lambda a: ops.full(3, a), lambda a: ops.full_like(X[0], a)])
+def test_filling_with_a_tensor_is_followed_traced_and_batched(make: Any) -> None:
+    a = edu.tensor(2.0, "float64")
+    assert edu.grad(lambda a: (make(a) ** 2).sum())(a).item() == 12
+    assert edu.jit(make)(a).tolist() == [2, 2, 2]
+    assert edu.vmap(make)(edu.tensor([1.0, 2.0], "float64")).tolist() == [[1] * 3, [2] * 3]
+    v = edu.Variable(a)
+    assert edu.jit(lambda: make(v))().tolist() == [2, 2, 2]
+
+
 def test_asarray_gives_a_tensor_itself_and_follows_gradients() -> None:
     x = edu.tensor([1.0, 2.0])
     assert ops.asarray(x) is x
@@ -112,6 +130,8 @@ def test_asarray_copies_what_may_change() -> None:
         (lambda: ops.zeros(-1), ArgumentError, "zeros: -1 is not a shape"),
         (lambda: ops.ones((2, 0.5)), ArgumentError, "ones"),
         (lambda: ops.full((2,), 300, dtype="uint8"), DtypeError, "full"),
+        (lambda: ops.full(2, np.nan, dtype="int8"), DtypeError, "full: nan"),
+        (lambda: ops.full_like([1], np.inf), DtypeError, "full_like: inf"),
         (lambda: ops.zeros(2, dtype="complex64"), DtypeError, "complex"),
         (lambda: ops.arange(0, 5, 0), ArgumentError, "arange"),
         (lambda: ops.arange(1j), DtypeError, "arange"),

@@ -46,18 +46,16 @@ def full(
     dtype: DTypeLike = None,
     device: Place = None,
 ) -> Tensor:
-    """A Tensor whose elements are all `fill_value`, by default of that number's dtype.
+    """A Tensor whose elements are all `fill_value`, by default of that number's dtype. Gradients
+    flow to a Tensor.
 
     >>> full((2, 2), 7)
     Tensor([[7, 7],
             [7, 7]], dtype=int32)
     """
-    given = tensors.as_tensor(fill_value)
-    if given._device.level:  # a value that is not known yet
-        given = given if dtype is None else ops.astype(given, dtypes.as_dtype(dtype))
-        return ops.broadcast_to(given, shape)
-    fill_value = given.item()
-    dtype = type(fill_value) if dtype is None else dtype
+    if isinstance(fill_value, tensors.Operators):
+        return ops.broadcast_to(asarray(fill_value, dtype=dtype, device=device), shape)
+    dtype = tensors.to_array(fill_value).dtype if dtype is None else dtype
     return _filled("full", shape, fill_value, dtype, device)
 
 
@@ -80,8 +78,11 @@ def ones(shape: Size, *, dtype: DTypeLike = None, device: Place = None) -> Tenso
 
 
 def _filled(name: str, shape: Size, value: Any, dtype: DTypeLike, device: Place) -> Tensor:
+    dtype = dtypes.as_dtype(dtype)
+    if dtype.kind in "iu" and not np.isfinite(value).all():
+        raise DtypeError(f"{name}: {value} does not fit in {dtype}")
     try:
-        made = np.full(shape, value, dtypes.as_dtype(dtype))
+        made = np.full(shape, value, dtype)
     except OverflowError as error:
         raise DtypeError(f"{name}: {error}") from None
     except (ValueError, TypeError) as error:
@@ -111,15 +112,16 @@ def full_like(
     device: Place = None,
 ) -> Tensor:
     """A Tensor filled with one number, of the shape, dtype and device of x unless others are given.
+    Gradients flow to a Tensor.
 
     >>> full_like(np.zeros(2), 0.5)
     Tensor([0.5, 0.5], dtype=float64)
     """
     x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
-    if not isinstance(fill_value, (bool, int, float)):
-        fill_value = tensors.as_tensor(fill_value).item()
     wanted = x._data.dtype if dtype is None else dtype
     place = x._device if device is None else device
+    if isinstance(fill_value, tensors.Operators):
+        return full(x.shape, fill_value, dtype=wanted, device=place)
     made = _filled("full_like", tuple(x._data.shape), fill_value, wanted, place)
     return made if x.__class__ is Tensor else tensors.wrap(type(x), made._data, made._device, None)
 
@@ -216,7 +218,8 @@ def arange(
     if step == 0:
         raise ArgumentError("arange: a step of 0 never arrives")
     if dtype is None:
-        dtype = float if any(isinstance(v, float) for v in (start, stop, step)) else int
+        whole_steps = all(isinstance(v, numbers.Integral) for v in (start, stop, step))
+        dtype = int if whole_steps else float
     # Counted in NumPy's own widest dtype first: float32 would miss the end of long ranges.
     return _from(tensors.cast(np.arange(start, stop, step), dtypes.as_dtype(dtype)), device)
 
