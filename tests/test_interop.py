@@ -68,7 +68,8 @@ def test_numpy_functions_without_gradient_give_tensors_too(function: Any) -> Non
     "function",
     [np.unique, lambda x: np.percentile(x, 30), np.ptp, np.shape, np.ndim, np.size,
      np.add.reduce, lambda x: np.multiply.outer(x, x), lambda x: np.save(io.BytesIO(), x),
-     lambda x: np.sum(x, axis=0, where=A > 2), lambda x: np.histogram(x, bins=3)[0]],
+     lambda x: np.sum(x, axis=0, where=A > 2), lambda x: np.histogram(x, bins=3)[0],
+     lambda x: np.atleast_3d(x, x), np.where],
 )  # fmt: skip
 def test_other_numpy_functions_give_what_they_give_for_an_array(function: Any, device: str) -> None:
     found, expected = function(edu.tensor(A)), function(A)
@@ -77,7 +78,11 @@ def test_other_numpy_functions_give_what_they_give_for_an_array(function: Any, d
         assert_array_equal(one, other)
 
 
-def test_a_numpy_function_that_would_lose_a_gradient_is_refused() -> None:
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_a_numpy_function_that_would_lose_a_gradient_is_refused(dtype: str) -> None:
+    x = edu.tensor(A, dtype, requires_grad=True)
+    with pytest.raises(edu.errors.GradientError, match=r"np\.ptp.*numpy\(\)"):
+        np.ptp(x)  # a NumPy scalar
     x = edu.tensor(A, requires_grad=True)
     for function in (lambda: np.percentile(x, 30), lambda: np.add.reduce(x)):
         with pytest.raises(edu.errors.GradientError, match=r"np\..*numpy\(\)"):

@@ -60,10 +60,12 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
     else:
         ours = None
     if ours is not None and args:
-        positional, keywords = _parameters(ours)
+        positional, needed, keywords = _parameters(ours)
+        more = args[positional:]
         names = list(_signature(function).parameters)[positional:]
-        named = {**dict(zip(names, args[positional:], strict=False)), **kwargs}
-        if set(named) <= keywords:
+        named = {**dict(zip(names, more, strict=False)), **kwargs}
+        fits = len(more) <= len(names) and len(args) + len(kwargs) >= needed
+        if fits and set(named) <= keywords:
             return ours(*args[:positional], **named)
     return _by_numpy(name, function, args, kwargs)
 
@@ -81,7 +83,9 @@ def _by_numpy(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -
 
 
 def _is_float(x: Any) -> bool:
-    return isinstance(x, float) or (isinstance(x, np.ndarray) and dtypes.is_float(x.dtype))
+    if isinstance(x, (np.ndarray, np.generic)):
+        return dtypes.is_float(x.dtype)
+    return isinstance(x, float)
 
 
 @functools.cache
@@ -92,13 +96,15 @@ def _signature(function: Any) -> inspect.Signature:
 
 
 @functools.cache
-def _parameters(ours: Any) -> tuple[int, set[str]]:
-    """How many arguments our function takes by position, and the names it takes."""
+def _parameters(ours: Any) -> tuple[int, int, set[str]]:
+    """How many arguments our function takes by position, how many it needs, and the names that it
+    takes."""
     parameters = _signature(ours).parameters.values()
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     any_number = any(p.kind is p.VAR_POSITIONAL for p in positional)
     names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
-    return 1000 if any_number else len(positional), names
+    needed = [p for p in positional if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    return 1000 if any_number else len(positional), len(needed), names
 
 
 def as_method(function: Any, x: Operators, args: Any, kwargs: Any) -> Any:
