@@ -677,3 +677,17 @@ def test_linear_conv_and_batch_norm_train_as_in_torch() -> None:
 
 def _array(x: Any) -> np.ndarray:
     return x.detach().numpy()
+
+
+@pytest.mark.parametrize("masks", [(MASK, OTHER), (MASK, None), (None, OTHER, MASK)])
+@pytest.mark.parametrize("name", ["Add", "Average", "Multiply", "Maximum", "Minimum"])
+def test_what_a_mask_hides_takes_part_as_in_keras(name: str, masks: Sequence[Any]) -> None:
+    rng = np.random.default_rng(5)
+    arrays = [rng.normal(size=(3, 4, 2)).astype("float32") for _ in masks]
+    ours, theirs = list(map(edu.tensor, arrays)), list(map(tf.constant, arrays))
+    for mine, other, mask in zip(ours, theirs, masks, strict=True):
+        if mask is not None:
+            edu.layers.base.set_mask(mine, edu.tensor(mask))
+            other._keras_mask = tf.constant(mask)
+    expected = getattr(keras.layers, name)()(theirs)
+    np.testing.assert_array_equal(getattr(edu.layers, name)()(ours).numpy(), expected.numpy())

@@ -55,6 +55,10 @@ class _Elementwise(_Merging):
     combine: ClassVar[Any]
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        return reduce(type(self).combine, self._alike(inputs))
+
+    def _alike(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The inputs with as many axes each."""
         inputs = self._several(inputs)
         ndim = max([x.ndim for x in inputs])
         alike = [ops.expand_dims(x, list(range(1, 1 + ndim - x.ndim))) for x in inputs]
@@ -65,13 +69,36 @@ class _Elementwise(_Merging):
                 f"{type(self).__name__}: inputs of shapes {[x.shape for x in inputs]} do not "
                 "broadcast"
             ) from None
-        return reduce(type(self).combine, alike)
+        return alike
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Shown is what any of the masks shows; all, unless each of the inputs has a mask."""
         if previous_mask is None or any(mask is None for mask in previous_mask):
             return None
         return reduce(ops.logical_or, previous_mask)
+
+
+class _Shown(_Elementwise):
+    """Base of those in which an input takes no part where its mask hides it."""
+
+    def call(self, inputs: Sequence[Tensor], mask: Any = None) -> Tensor:
+        if mask is None:
+            return super().call(inputs)
+        masks = [_mask_like(x, shown) for x, shown in zip(inputs, mask, strict=True)]
+        rows = zip(self._alike(inputs), self._alike(masks), strict=True)
+        found, shown = next(rows)
+        for x, also in rows:
+            both = type(self).combine(found, x)
+            found = ops.where(shown & also, both, ops.where(also, x, found))
+            shown = shown | also
+        return found
+
+
+def _mask_like(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mask of an input, with the input's axes; one that has none shows everything."""
+    if mask is None:
+        return ops.ones((1,) * x.ndim, dtype="bool")
+    return ops.expand_dims(mask, list(range(mask.ndim, x.ndim)))
 
 
 class Add(_Elementwise):
@@ -91,10 +118,15 @@ class Subtract(_Elementwise):
     combine = ops.subtract
 
 
-class Multiply(_Elementwise):
-    """The product of the inputs."""
+class Multiply(_Shown):
+    """The product of the inputs; of those that masks show, and 0 where they hide all."""
 
     combine = ops.multiply
+
+    def call(self, inputs: Sequence[Tensor], mask: Any = None) -> Tensor:
+        product = super().call(inputs, mask)
+        shown = self.compute_mask(inputs, mask)
+        return product if shown is None else ops.where(_mask_like(product, shown), product, 0)
 
 
 class Average(_Elementwise):
@@ -106,14 +138,14 @@ class Average(_Elementwise):
         return super().call(inputs) / len(inputs)
 
 
-class Maximum(_Elementwise):
-    """The largest of the inputs."""
+class Maximum(_Shown):
+    """The largest of the inputs, or of those that masks show."""
 
     combine = ops.maximum
 
 
-class Minimum(_Elementwise):
-    """The smallest of the inputs."""
+class Minimum(_Shown):
+    """The smallest of the inputs, or of those that masks show."""
 
     combine = ops.minimum
 
