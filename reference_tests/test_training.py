@@ -339,6 +339,8 @@ def test_tables_of_pandas_are_arrays() -> None:
     found = model.evaluate(frame[["a", "b"]], frame["kind"], verbose=0)
     close(found, [(4.0**2 + 5.0**2) / 2, 4.5], "float32")
     close(model.predict(frame[["a", "b"]], verbose=0), [[4.0], [6.0]], "float32")
+    flags = pandas.get_dummies(pandas.DataFrame({"a": [1.0, 2.0], "kind": ["red", "blue"]}))
+    close(model.predict(flags[["a", "kind_red"]], verbose=0), [[2.0], [2.0]], "float32")
     table = pandas.DataFrame({"a": [1.0], "kind": ["red"]})
     with pytest.raises(edu.errors.DtypeError, match=r"x: takes numbers.*'kind' is not numeric"):
         model.predict(table, verbose=0)

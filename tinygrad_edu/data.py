@@ -806,7 +806,7 @@ def as_array(data: Any, what: str) -> np.ndarray:
     elif hasattr(data, "detach") and hasattr(data, "cpu"):  # PyTorch's
         found = data.detach().cpu().numpy()
     elif hasattr(data, "to_numpy"):  # pandas' columns
-        found = data.to_numpy()
+        found = _table(data)
     elif hasattr(data, "__array__") or isinstance(data, (bool, int, float)):
         found = np.asarray(data)
     else:
@@ -817,6 +817,16 @@ def as_array(data: Any, what: str) -> np.ndarray:
             odd = [str(name) for name in data.columns if data[name].dtype.kind not in "biuf"]
             hint = f": column {odd[0]!r} is not numeric" if odd else ""
         raise DtypeError(f"{what}: takes numbers, not {found.dtype}{hint}")
+    return found
+
+
+def _table(data: Any) -> np.ndarray:
+    """A table, or a column, of pandas as an array. Where some columns are numbers and some truths
+    pandas itself makes objects of both."""
+    kinds = {dtype.kind for dtype in data.dtypes} if hasattr(data, "columns") else set()
+    if "b" in kinds and kinds <= set("biuf"):
+        return np.stack([column.to_numpy() for _, column in data.items()], axis=1)
+    found: np.ndarray = data.to_numpy()
     return found
 
 
