@@ -434,6 +434,19 @@ def two_outputs() -> Model:
     return Model(start, [first, second])
 
 
+def test_a_model_without_trainable_weights_is_measured_with_a_warning() -> None:
+    norm = layers.BatchNormalization(momentum=0.5, center=False, scale=False)
+    model = Sequential([edu.Input((1,)), norm, layers.Dense(1, kernel_initializer="ones")])
+    model.layers[1].trainable = False
+    model.compile("adam", "mse", metrics=["mae"])
+    x = np.array([[1.0], [3.0]], np.float32)
+    with pytest.warns(UserWarning, match="no trainable weights"):
+        history = model.fit(x, np.zeros((2, 1)), verbose=0).history
+    np.testing.assert_allclose([history["loss"][0], history["mae"][0]], [1.0, 1.0], rtol=1e-2)
+    mean, variance, kernel, bias = model.get_weights()  # statistics are learned all the same
+    assert (mean, variance, kernel, bias) == (1.0, 1.0, 1.0, 0.0)
+
+
 def test_losses_of_several_outputs_add_up_with_their_weights() -> None:
     model = two_outputs()
     wanted = {"number": "mse", "kind": "sparse_categorical_crossentropy"}

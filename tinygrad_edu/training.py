@@ -309,7 +309,10 @@ class Trainable:
                 loss = _finite(loss)
             scaled = optimizer.scale_loss(loss)
         weights = _weights(self)
-        optimizer.apply(tape.gradient(scaled, weights), weights)
+        if weights:
+            optimizer.apply(tape.gradient(scaled, weights), weights)
+        else:
+            warnings.warn("fit: the model has no trainable weights: none is changed", stacklevel=2)
         self._add_up(x, y, y_pred, sample_weight, loss)
         return loss
 
