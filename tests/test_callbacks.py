@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_edu as edu
 from tinygrad_edu import callbacks, errors, layers
-from tinygrad_edu.callbacks import Callback
+from tinygrad_edu.callbacks import Callback, CallbackList
 from tinygrad_edu.models import Sequential
 
 X = np.linspace(-1, 1, 10, dtype=np.float32)[:, None]
@@ -64,7 +64,7 @@ def batches(what: str, count: int) -> list[tuple[str, int]]:
 
 def test_everything_is_told_in_keras_order() -> None:
     notes = Notes()
-    made = fitted(notes, epochs=2, validation_data=(X, Y), validation_batch_size=5)
+    made = fitted(notes, epochs=2, shuffle=False, validation_data=(X, Y), validation_batch_size=5)
     epochs = [
         [
             ("on_epoch_begin", i),
@@ -86,7 +86,7 @@ def test_everything_is_told_in_keras_order() -> None:
     batch = next(
         s for e, s in zip(notes.told, notes.logs, strict=True) if e[0] == "on_train_batch_end"
     )
-    np.testing.assert_allclose(batch["loss"], (Y[:4] ** 2).mean(), rtol=9)
+    np.testing.assert_allclose(batch["loss"], (Y[:4] ** 2).mean(), rtol=1e-6)
     assert all(type(value) is float for logs in ends for value in logs.values())
     notes = Notes()
     made.evaluate(X, Y, batch_size=5, verbose=0, callbacks=notes)
@@ -96,6 +96,20 @@ def test_everything_is_told_in_keras_order() -> None:
     assert notes.told == [("on_predict_begin",), *batches("predict", 2), ("on_predict_end",)]
     outputs = notes.logs[2]["outputs"]
     np.testing.assert_array_equal(outputs, made.predict(X[:5], verbose=0))
+
+
+def test_where_there_are_no_logs_they_are_empty() -> None:
+    notes = Notes()
+    made = fitted(notes)
+    made.predict(X, verbose=0, callbacks=notes)
+    rows = zip(notes.told, notes.logs, strict=True)
+    begun = [logs for event, logs in rows if event[0].endswith("begin")]
+    assert begun == [{}] * 7
+    told = CallbackList([notes := Notes()])
+    told.on_epoch_begin(epoch=3)
+    told.on_epoch_end(3, logs={"loss": 0.5})
+    assert notes.told == [("on_epoch_begin", 3), ("on_epoch_end", 3)]
+    assert notes.logs == [{}, {"loss": 0.5}]
 
 
 def test_batches_count_by_executions() -> None:
@@ -255,6 +269,9 @@ def test_a_schedule_sets_the_learning_rate() -> None:
     np.testing.assert_allclose(
         made.history.history["learning_rate"], [0.1, 0.05, 0.05 / 3], rtol=1e-6
     )
+    by_epoch = fitted(callbacks.LearningRateScheduler(lambda epoch: 0.5 / (epoch + 1)), epochs=2)
+    assert by_epoch.history is not None
+    np.testing.assert_allclose(by_epoch.history.history["learning_rate"], [0.5, 0.25], rtol=1e-6)
     with pytest.raises(errors.DtypeError, match="gives a number, not None"):
         fitted(callbacks.LearningRateScheduler(lambda epoch, rate: None))  # type: ignore[arg-type,return-value]
     with pytest.raises(errors.ArgumentError, match="factor is less than 1"):

@@ -8,6 +8,7 @@ writes to or draws with (rich, tensorboardX) is imported when it is used.
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import math
 import sys
@@ -154,7 +155,7 @@ class CallbackList(Callback):
         self.callbacks.sort(key=lambda c: bool(c.comes_last))
         for event in _EVENTS:
             listening = [getattr(c, event) for c in self.callbacks if _listens(c, event)]
-            setattr(self, event, _Event(listening))
+            setattr(self, event, _Event(listening, "epoch" in event or "batch" in event))
         for callback in self.callbacks:
             if model is not None:
                 callback.set_model(model)
@@ -183,16 +184,21 @@ class CallbackList(Callback):
 
 
 class _Event:
-    """What is called when something happens."""
+    """What is called when something happens. Where there are no logs, they are empty."""
 
-    __slots__ = ("listening",)
+    __slots__ = ("listening", "numbered")
 
-    def __init__(self, listening: list[Callable[..., None]]) -> None:
+    def __init__(self, listening: list[Callable[..., None]], numbered: bool) -> None:
         self.listening = listening
+        self.numbered = numbered  # whether it is of an epoch or a batch, whose number comes first
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, *args: Any, logs: Logs = None, **number: int) -> None:
+        given = (*args, *number.values())
+        if len(given) > self.numbered:
+            given, logs = given[:-1], given[-1]
+        logs = {} if logs is None else logs
         for method in self.listening:
-            method(*args, **kwargs)
+            method(*given, logs)
 
 
 def _flat(callbacks: Any) -> list[Callback]:
@@ -474,7 +480,8 @@ class ModelCheckpoint(_Monitor):
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the beginning of each epoch to `schedule(epoch, rate)`.
+    """Sets the learning rate at the beginning of each epoch to `schedule(epoch, rate)`, or to
+    `schedule(epoch)` if it takes the epoch alone.
 
     Raises DtypeError where that is no number.
     """
@@ -482,9 +489,11 @@ class LearningRateScheduler(Callback):
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         self.schedule = schedule
         self.verbose = verbose
+        self._takes_rate = _takes(schedule, 2)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        rate = self.schedule(epoch, _rate(self.model))
+        given = (epoch, _rate(self.model)) if self._takes_rate else (epoch,)
+        rate = self.schedule(*given)
         try:
             self.model.optimizer.learning_rate = float(rate)
         except TypeError:
@@ -497,6 +506,15 @@ class LearningRateScheduler(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None:
             logs["learning_rate"] = _rate(self.model)
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 class ReduceLROnPlateau(_Monitor):
