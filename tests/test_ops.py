@@ -511,6 +511,13 @@ def test_non_contiguous_arrays_are_taken_as_they_are() -> None:
     assert ops.sum(a, axis=0).tolist() == a.sum(0).tolist()
 
 
+@pytest.mark.parametrize(("x", "y"), [(1.5, 1.5), (0.0, -0.0), (-30.0, -30.0), (2.0, 1.0)])
+def test_logaddexp_is_curved_where_its_arguments_are_equal_too(x: float, y: float) -> None:
+    p = 1 / (1 + math.exp(y - x))
+    found = edu.hessian(lambda v: ops.logaddexp(v[0], v[1]))(np.array([x, y]))
+    assert found.numpy() == pytest.approx(p * (1 - p) * np.array([[1, -1], [-1, 1]]), rel=1e-14)
+
+
 @pytest.mark.parametrize("exponent", [2.0, edu.tensor(2.0)])
 def test_the_second_derivative_of_a_square_is_2_at_0_too(exponent: Any) -> None:
     assert edu.grad(edu.grad(lambda x: x**exponent))(0.0).item() == 2.0

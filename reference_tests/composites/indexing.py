@@ -37,7 +37,9 @@ COMPOSITES: dict[str, Row] = {
     "one_hot": Row(
         ops.one_hot,
         {
-            "tensorflow": lambda tf, x, num_classes, axis: tf.one_hot(x, num_classes, axis=axis),
+            "tensorflow": lambda tf, x, num_classes, axis: tf.one_hot(
+                x, num_classes, axis=axis if axis == -1 else axis % (len(x.shape) + 1)
+            ),
             "torch": lambda torch, x, num_classes, axis: (
                 torch.nn.functional.one_hot(x.long(), num_classes).movedim(-1, axis).float()
             ),

@@ -35,7 +35,7 @@ from ..tape import record
 from ..tensors import Tensor, TensorLike, wrap
 from .blocks import at_most, in_blocks
 from .kernels import onto
-from .logic import equal, isfinite, isnan, less, less_equal, logical_and, logical_or
+from .logic import equal, isfinite, isinf, isnan, less, less_equal, logical_and, logical_or
 
 __all__ = [
     "abs",
@@ -804,7 +804,7 @@ def _logaddexp(x: Any, y: Any) -> np.ndarray:
 def _distance(x: Any, y: Any, out: Tensor) -> Tensor:
     """x - y, and 0 between equal infinities."""
     x = _like(x, out)
-    return where(equal(x, y), 0.0, x - y)
+    return where(logical_and(equal(x, y), isinf(x)), 0.0, x - y)
 
 
 logaddexp = Logaddexp()
