@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import dtypes, ops
+from tinygrad_edu.arguments import Shape
 from tinygrad_edu.errors import ConfigError, Error
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
-from tinygrad_edu.op import Aval, Elementwise, Op, Shape
+from tinygrad_edu.op import Aval, Elementwise, Op
 from tinygrad_edu.ops.activations import gate
 from tinygrad_edu.ops.losses import (
     Highest,

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import ops
+from tinygrad_edu.arguments import Shape
 from tinygrad_edu.graph import Atom, Equation, Graph, Value, inferred
-from tinygrad_edu.op import Op, Shape
+from tinygrad_edu.op import Op
 from tinygrad_edu.ops.losses import row_total
 from tinygrad_edu.tensors import Tensor, tensor
 

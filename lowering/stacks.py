@@ -14,9 +14,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tinygrad_edu.arguments import Shape
 from tinygrad_edu.backends import Array
 from tinygrad_edu.graph import Atom, Equation, Graph, Value
-from tinygrad_edu.op import Aval, Op, Shape
+from tinygrad_edu.op import Aval, Op
 
 from .passes import key_of
 

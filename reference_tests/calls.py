@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_edu.op import Shape
+from tinygrad_edu.arguments import Shape
 from tinygrad_edu.ops import concat, sort
 
 from . import matrix_references, window_references

@@ -18,7 +18,8 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tinygrad_edu.op import Domain, Shape
+from tinygrad_edu.arguments import Shape
+from tinygrad_edu.references import Domain
 
 from .calls import Call
 from .matrix_references import REGULAR

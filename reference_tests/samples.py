@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_edu import dtypes
-from tinygrad_edu.op import Domain, Shape
+from tinygrad_edu.arguments import Shape
+from tinygrad_edu.references import Domain
 
 from .calls import Call, call
 from .matrix_references import REGULAR

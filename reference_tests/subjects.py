@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import Domain, Elementwise, Op
+from tinygrad_edu.op import Elementwise, Op
+from tinygrad_edu.references import Domain
 
 from .calls import FORMS, REFERENCES, Call
 from .composites import COMPOSITES, NOT_COMPARED

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from . import dtypes, tape
+from .arguments import Shape
 from .backends import Array, Device
 from .dtypes import DType
 from .errors import Error, GraphError
-from .op import Aval, Op, Shape
+from .op import Aval, Op
 from .tensors import Tensor, as_tensor
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, ops, random, registry
+from .arguments import Shape
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DtypeError, ShapeError, undefined
-from .op import Shape
 from .random import Key
 from .tensors import Operators, Tensor, TensorLike, tensor
 

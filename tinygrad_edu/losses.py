@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import dtypes, ops, registry, tensors
+from .arguments import Axis
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, ShapeError, meant, undefined
-from .op import Axis
 from .tensors import Tensor, TensorLike
 
 __all__ = [

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copyreg
 import math
-import numbers
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import backends, dtypes, tape, tensors, traces
+from .arguments import Shape, broadcast_shapes
 from .backends import Array
 from .dtypes import DType
 from .errors import (
@@ -29,13 +29,11 @@ from .errors import (
     DtypeError,
     Error,
     OutOfRangeError,
-    ShapeError,
 )
+from .references import Domain, Example, real
 from .tape import record
 from .tensors import Operators, Tensor, TensorLike, wrap
 
-Shape = tuple[int, ...]
-Axis = int | Sequence[int] | None
 Gradient = Callable[..., "Tensor | None"]
 
 
@@ -47,52 +45,6 @@ class Aval(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype}({', '.join(map(str, self.shape))})"
-
-
-class Domain(NamedTuple):
-    """Where an argument of an operation is tested: a kind of dtype, and a range.
-
-    `kind` is "float", "int" or "bool". Where a gradient has kinks, tests stay `away` from them.
-    """
-
-    kind: str
-    low: float = 0
-    high: float = 1
-    away: tuple[float, ...] = ()
-
-
-def real(low: float, high: float, away: Sequence[float] = ()) -> Domain:
-    """Floats between `low` and `high`."""
-    return Domain("float", low, high, tuple(away))
-
-
-def integers(low: int, high: int) -> Domain:
-    """Integers from `low` to `high` (not included)."""
-    return Domain("int", low, high)
-
-
-booleans = Domain("bool")
-
-
-def named_alike(name: str, tensorflow: str = "", torch: str = "") -> dict[str, str]:
-    """The reference frameworks' names where they differ little: `tf.math.x`, `torch.x`, `jnp.x`."""
-    return {
-        "tensorflow": tensorflow or f"math.{name}",
-        "torch": torch or name,
-        "jax": f"numpy.{name}",
-    }
-
-
-class Example(NamedTuple):
-    """A call to test an operation with: the shapes of the arrays, and the parameters."""
-
-    shapes: tuple[Shape, ...]
-    params: dict[str, Any]
-
-
-def example(*shapes: Shape, **params: Any) -> Example:
-    """`example((2, 3), axis=0)`: an array of shape (2, 3), and a parameter."""
-    return Example(shapes, params)
 
 
 class Op:
@@ -740,71 +692,6 @@ def promoted(given: Sequence[DType | type], kind: type[Tensor] = Tensor) -> DTyp
             found = own if found is None else kind.promote_number(found, number)
     assert found is not None
     return found
-
-
-def broadcast_shapes(name: str, *shapes: Shape) -> Shape:
-    """The shape that these shapes broadcast to. Raises ShapeError, for the operation `name`.
-
-    >>> broadcast_shapes("add", (2, 1), (3,))
-    (2, 3)
-    """
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        given = " and ".join(str(tuple(shape)) for shape in shapes)
-        raise ShapeError(
-            f"{name}: shapes {given} do not broadcast: counted from the right, sizes must be "
-            "equal, or one of them 1"
-        ) from None
-
-
-def normalize_axis(name: str, axis: Any, ndim: int) -> int:
-    """An axis as a number from 0. Raises ArgumentError, for the operation `name`, for one that is
-    not there.
-
-    >>> normalize_axis("sum", -1, 3)
-    2
-    """
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise ArgumentError(f"{name}: an axis is an integer, not {axis!r}")
-    if not -ndim <= axis < ndim:
-        raise ArgumentError(
-            f"{name}: axis {axis} is out of range for {ndim} dimension{'s' * (ndim != 1)}"
-        )
-    return int(axis) % ndim
-
-
-def normalize_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers from 0; None means all. Raises ArgumentError, for the
-    operation `name`, for one that is not there or comes twice.
-
-    >>> normalize_axes("sum", -1, 3), normalize_axes("sum", None, 2)
-    ((2,), (0, 1))
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    if type(axis) is int and -ndim <= axis < ndim:
-        return (axis % ndim,)
-    given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    found = {normalize_axis(name, a, ndim) for a in given}
-    if len(found) != len(given):
-        raise ArgumentError(f"{name}: axis {axis!r} names an axis twice")
-    return tuple(sorted(found))
-
-
-def whole(name: str, argument: str, given: Any, least: int | None = None) -> int:
-    """An integer, of any library's integer types, as Python's. Raises ArgumentError, for the
-    operation `name`, for anything else, and for one below `least`.
-
-    >>> whole("top_k", "k", np.int64(3), 0)
-    3
-    """
-    bound = "" if least is None else f" from {least} on"
-    if isinstance(given, bool) or not isinstance(given, numbers.Integral):
-        raise ArgumentError(f"{name}: {argument} is an integer{bound}, not {given!r}")
-    if least is not None and given < least:
-        raise ArgumentError(f"{name}: {argument} is an integer{bound}, not {given}")
-    return int(given)
 
 
 def aval(x: Any) -> Any:

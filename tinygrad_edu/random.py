@@ -37,10 +37,11 @@ from typing import Any, NoReturn, TypeAlias, Union, overload
 import numpy as np
 
 from . import backends, batching, dtypes, ops, tensors
+from .arguments import Shape, normalize_axis
 from .backends import Array, Device
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
-from .op import Aval, Binary, Elementwise, Op, Shape, normalize_axis, promoted
+from .op import Aval, Binary, Elementwise, Op, promoted
 from .tensors import Operators, Tensor, TensorLike
 
 __all__ = [

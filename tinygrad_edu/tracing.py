@@ -22,11 +22,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import backends, dtypes, tape, tensors, traces
+from .arguments import Shape
 from .backends import Array, Device
 from .dtypes import DType
 from .errors import DeviceError, DtypeError, TracingError
 from .graph import Atom, Equation, Graph, Place, Value
-from .op import Aval, Op, Shape
+from .op import Aval, Op
 from .tensors import Operators, Tensor, wrap
 from .variable import Variable
 

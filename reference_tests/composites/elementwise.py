@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import real
+from tinygrad_edu.references import real
 
 from ..calls import call
 from .row import Row

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import integers
+from tinygrad_edu.references import integers
 
 from ..calls import call
 from .row import Row

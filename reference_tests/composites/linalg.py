@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import real
+from tinygrad_edu.references import real
 
 from ..calls import call
 from ..matrix_references import regular, separate, symmetric

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import real
+from tinygrad_edu.references import real
 
 from ..calls import Call, call
 from .row import Row

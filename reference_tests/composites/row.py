@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tinygrad_edu.op import Domain, real
+from tinygrad_edu.references import Domain, real
 
 from ..calls import Call
 

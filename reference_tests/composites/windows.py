@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygrad_edu import ops
-from tinygrad_edu.op import real
+from tinygrad_edu.references import real
 
 from ..calls import call
 from ..window_references import AVERAGE_POOL, DEPTHWISE, FOLD, MAX_POOL, SEPARABLE, UNFOLD

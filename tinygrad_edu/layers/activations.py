@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .. import dtypes, ops, registry
-from ..op import Axis, normalize_axes
+from ..arguments import Axis, normalize_axes
 from ..tensors import Tensor, TensorLike, as_tensor
 from . import arguments
 from .base import InputSpec, Layer, Shape

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import constraints, initializers, regularizers
+from ..arguments import Shape, whole
 from ..errors import ArgumentError, Error, ShapeError, close_to
-from ..op import Shape, whole
 from ..ops.windows import DataFormat
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes, initializers, ops, regularizers
+from ..arguments import normalize_axes, whole
 from ..errors import ShapeError
-from ..op import normalize_axes, whole
 from ..tensors import Tensor, as_tensor
 from ..variable import Variable
 from . import activations, arguments

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import ops
+from ..arguments import whole
 from ..errors import ArgumentError, ShapeError, undefined
-from ..op import whole
 from ..tensors import Tensor
 from ..variable import Variable
 from . import activations, arguments

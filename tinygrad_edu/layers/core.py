@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import dtypes, ops, regularizers
+from ..arguments import whole
 from ..errors import ArgumentError, OutOfRangeError, ShapeError
-from ..op import whole
 from ..tensors import Tensor
 from ..variable import Variable
 from . import activations, arguments

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import ops
+from ..arguments import normalize_axis
 from ..errors import ArgumentError, ShapeError
-from ..op import normalize_axis
 from ..tensors import Tensor
 from .base import Layer
 from .normalization import unit

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import dtypes, ops
+from ..arguments import Axis, normalize_axes, whole
 from ..errors import ArgumentError, ShapeError
-from ..op import Axis, normalize_axes, whole
 from ..tensors import Tensor
 from ..variable import Variable
 from . import arguments

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..arguments import Axis, normalize_axes
 from ..errors import ArgumentError, ShapeError
-from ..op import Axis, normalize_axes
 from ..tensors import Tensor, as_tensor
 from . import arguments
 from .base import InputSpec, Layer, Shape

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from .. import ops, registry, symbolic, tree
+from ..arguments import whole
 from ..errors import ArgumentError, ShapeError, undefined
-from ..op import whole
 from ..tensors import Operators, Tensor, as_tensor
 from ..variable import Variable
 from . import activations, arguments

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import tensors
+from ..arguments import normalize_axis
 from ..backends import Array
 from ..errors import ArgumentError
-from ..op import Binary, Elementwise, Unary, apply, binary, normalize_axis, real
+from ..op import Binary, Elementwise, Unary, apply, binary
+from ..references import real
 from ..tensors import Tensor, TensorLike
 from .blocks import BLOCK, at_least, at_most, in_blocks_of_out, not_above, not_below
 from .elementwise import abs, exp, expm1, minimum, sigmoid, sign, tanh, where

@@ -15,19 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import batching, dtypes, tensors
+from ..arguments import Shape, broadcast_shapes, normalize_axis
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
-from ..op import (
-    Aval,
-    Op,
-    Shape,
-    binary,
-    broadcast_shapes,
-    example,
-    normalize_axis,
-    promoted,
-    unary,
-)
+from ..op import Aval, Op, binary, promoted, unary
+from ..references import example
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, multiply
 from .movement import diagonal, moveaxis, permute_dims, reshape, sum_to, swapped

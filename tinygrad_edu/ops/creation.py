@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import backends, dtypes, ops, tensors
+from ..arguments import whole
 from ..backends import Device
 from ..dtypes import DTypeLike
 from ..errors import ArgumentError, DeviceError, DtypeError
-from ..op import whole
 from ..tensors import Tensor, TensorLike
 
 __all__ = [

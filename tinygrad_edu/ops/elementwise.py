@@ -13,24 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import backends, dtypes, tensors, traces, tree
+from ..arguments import broadcast_shapes
 from ..backends import Array, Device
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
-from ..op import (
-    Aval,
-    Binary,
-    Elementwise,
-    Op,
-    Unary,
-    apply,
-    binary,
-    booleans,
-    broadcast_shapes,
-    example,
-    named_alike,
-    promoted,
-    real,
-)
+from ..op import Aval, Binary, Elementwise, Op, Unary, apply, binary, promoted
+from ..references import booleans, example, named_alike, real
 from ..tape import record
 from ..tensors import Tensor, TensorLike, wrap
 from .blocks import at_most, in_blocks

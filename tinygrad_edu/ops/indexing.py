@@ -20,21 +20,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import backends, batching, dtypes, tensors
+from ..arguments import Shape, broadcast_shapes, normalize_axis, whole
 from ..backends import Array, Device
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, Error, OutOfRangeError, ShapeError
-from ..op import (
-    Aval,
-    Example,
-    Op,
-    Shape,
-    apply,
-    broadcast_shapes,
-    example,
-    normalize_axis,
-    unary,
-    whole,
-)
+from ..op import Aval, Op, apply, unary
+from ..references import Example, example
 from ..tensors import Tensor, TensorLike
 from .creation import arange, ones_like, zeros_like
 from .elementwise import astype, where

@@ -24,24 +24,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import batching, dtypes, tensors
+from ..arguments import Axis, Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, Error, GradientError, LinAlgError, ShapeError
-from ..op import (
-    Aval,
-    Axis,
-    Op,
-    Shape,
-    apply,
-    broadcast_shapes,
-    example,
-    normalize_axes,
-    normalize_axis,
-    promoted,
-    real,
-    unary,
-    whole,
-)
+from ..op import Aval, Op, apply, promoted, unary
+from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from . import movement
 from .contraction import matmul, outer, tensordot, vecdot  # noqa: F401  the array API has them here

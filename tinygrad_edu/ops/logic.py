@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..op import Binary, Unary, booleans, integers, named_alike, real
+from ..op import Binary, Unary
+from ..references import booleans, integers, named_alike, real
 
 __all__ = [
     "bitwise_and",

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, tensors
+from ..arguments import Axis, normalize_axis
 from ..backends import Array
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Axis, Binary, Op, apply, binary, normalize_axis, unary
+from ..op import Aval, Binary, Op, apply, binary, unary
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like

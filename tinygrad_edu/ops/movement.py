@@ -16,19 +16,11 @@ from typing import Any
 import numpy as np
 
 from .. import backends, batching, dtypes, tape, tensors
+from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis
 from ..backends import Array, Device
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import (
-    Aval,
-    Op,
-    Shape,
-    apply,
-    broadcast_shapes,
-    example,
-    normalize_axes,
-    normalize_axis,
-    unary,
-)
+from ..op import Aval, Op, apply, unary
+from ..references import example
 from ..tensors import Operators, Tensor, TensorLike
 from .kernels import sum_up
 

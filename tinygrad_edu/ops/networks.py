@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, tensors
+from ..arguments import Axis, Shape, normalize_axes
 from ..backends import Array
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Axis, Op, Shape, apply, example, normalize_axes, unary
+from ..op import Aval, Op, apply, unary
+from ..references import example
 from ..tensors import Tensor, TensorLike
 from .contraction import matmul
 from .creation import arange

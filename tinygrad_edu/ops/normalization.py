@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import dtypes, tape
+from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Axis, Op, apply, normalize_axes, normalize_axis, unary, whole
+from ..op import Aval, Op, apply, unary
 from ..tensors import Tensor, TensorLike, as_tensor
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient

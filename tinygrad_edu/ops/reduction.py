@@ -14,22 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, tape, tensors
+from ..arguments import Axis, Shape, normalize_axes, normalize_axis
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, ShapeError
-from ..op import (
-    Aval,
-    Axis,
-    Gradient,
-    Op,
-    Shape,
-    apply,
-    booleans,
-    example,
-    normalize_axes,
-    normalize_axis,
-    unary,
-)
+from ..op import Aval, Gradient, Op, apply, unary
+from ..references import booleans, example
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, identity, subtract, where
 from .kernels import sum_up, total

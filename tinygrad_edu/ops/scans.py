@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, tensors
+from ..arguments import normalize_axis, whole
 from ..backends import Array
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Op, apply, example, normalize_axis, unary, whole
+from ..op import Aval, Op, apply, unary
+from ..references import example
 from ..tensors import Tensor, TensorLike
 from .creation import full, ones, zeros
 from .elementwise import astype

@@ -14,21 +14,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import dtypes, tensors
+from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, OutOfRangeError, ShapeError
-from ..op import (
-    Aval,
-    Axis,
-    Op,
-    apply,
-    example,
-    normalize_axes,
-    normalize_axis,
-    promoted,
-    unary,
-    whole,
-)
+from ..op import Aval, Op, apply, promoted, unary
+from ..references import example
 from ..tensors import Tensor, TensorLike
 from .elementwise import where
 from .logic import isnan

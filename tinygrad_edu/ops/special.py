@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..arguments import whole
 from ..backends import Array
-from ..op import Aval, Op, Unary, apply, example, real, whole
+from ..op import Aval, Op, Unary, apply
+from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from .blocks import at_most, in_blocks
 from .elementwise import exp, square, zero_safe_divide

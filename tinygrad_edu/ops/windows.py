@@ -23,10 +23,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import dtypes, tensors
+from ..arguments import Shape, normalize_axis
 from ..backends import Array
 from ..dtypes import DType
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, Shape, apply, example, normalize_axis, real, unary
+from ..op import Aval, Op, apply, unary
+from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from . import reduction
 from .elementwise import astype
