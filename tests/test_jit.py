@@ -200,7 +200,7 @@ def test_subclasses_of_tensor_stay_what_they_are() -> None:
         return x * 2.0, edu.zeros(2)
 
     x = edu.tensor([1.0, 2.0])
-    mine = edu.op.wrap(Mine, x._data, x._device, None)
+    mine = edu.tensors.wrap(Mine, x._data, x._device, None)
     jitted = edu.jit(function)
     for _ in range(2):
         found, plain = jitted(mine)

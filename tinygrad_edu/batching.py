@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, ops, tensors, traces, tree
+from . import backends, dispatch, ops, tensors, traces, tree
 from .backends import Array, Device
 from .errors import ArgumentError, ShapeError, TracingError
-from .op import Op, apply
+from .op import Op
 from .tensors import Operators, Tensor, wrap
 
 Axes = Any
@@ -120,7 +120,7 @@ class _Kernels(backends.Kernels):
             if together:
                 found = op.batch(batch.size, inputs, mapped, params)
             else:
-                found = apply(op, *inputs, **params)
+                found = dispatch.apply(op, *inputs, **params)
             if isinstance(found, tuple):
                 return tuple([Batched(each, together, batch) for each in found])
             return Batched(found, together, batch)
@@ -255,7 +255,7 @@ def one_axis_on(
     every = [together(x, m, size) for x, m in zip(inputs, mapped, strict=True)]
     ndim = max([x.ndim for x in every if isinstance(x, Tensor)]) - 1
     operands = [aligned(x, ndim) if isinstance(x, Tensor) else x for x in every]
-    return apply(op, *operands, **{**params, **moved})
+    return dispatch.apply(op, *operands, **{**params, **moved})
 
 
 def together(x: Any, mapped: bool, size: int) -> Any:
@@ -271,10 +271,10 @@ def one_by_one(
     """An operation that has no rule for batches: applied to each example, and stacked."""
     if not size:
         raise ShapeError(f"{op}: under vmap it runs example by example, and there is none")
-    rows = [
-        apply(op, *[x[i] if m else x for x, m in zip(inputs, mapped, strict=True)], **params)
-        for i in range(size)
-    ]
+    rows = []
+    for i in range(size):
+        example = [x[i] if m else x for x, m in zip(inputs, mapped, strict=True)]
+        rows.append(dispatch.apply(op, *example, **params))
     if isinstance(rows[0], tuple):
         return tuple(ops.stack(column) for column in zip(*rows, strict=True))
     return ops.stack(rows)

@@ -26,10 +26,11 @@ import numpy as np
 from . import backends, config, dtypes, ops, random, tape, tensors, traces, tree
 from .backends import Array, Device
 from .debugging import observers, silent
+from .dispatch import picked
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DeviceError, DtypeError, GradientError, TracingError
 from .graph import Atom, Graph, Value
-from .op import Aval, Op, picked
+from .op import Aval, Op
 from .tensors import Operators, Tensor, wrap
 from .traces import being_made
 from .tracing import Trace, Traced

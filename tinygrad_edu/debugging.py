@@ -20,10 +20,11 @@ import numpy as np
 
 from . import backends, dtypes, ops, tensors, traces
 from .backends import Array, Device, Kernels
+from .dispatch import apply
 from .dtypes import DType
 from .errors import ArgumentError, NonFiniteError
 from .graph import Equation, Place
-from .op import Aval, Op, apply
+from .op import Aval, Op
 from .tensors import Operators, Tensor
 from .tracing import Trace, place
 

@@ -719,4 +719,4 @@ def _rebuild(kind: type[Tensor], array: np.ndarray, device: str, requires_grad: 
 
 # Needed when a Tensor is used; these modules need Tensor when they are imported.
 from . import interop, ops, tape  # noqa: E402
-from .op import binary  # noqa: E402
+from .dispatch import binary  # noqa: E402

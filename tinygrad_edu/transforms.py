@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import batching, dtypes, ops, tape, tensors, tracing, tree
+from .dispatch import apply, picked
 from .errors import ArgumentError, GradientError, ShapeError, TracingError
 from .graph import Graph
-from .op import Aval, Op, apply, picked
+from .op import Aval, Op
 from .tensors import Operators, Tensor
 
 Argnums = int | Sequence[int]

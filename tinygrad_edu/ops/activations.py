@@ -16,8 +16,9 @@ import numpy as np
 from .. import tensors
 from ..arguments import normalize_axis
 from ..backends import Array
+from ..dispatch import apply, binary
 from ..errors import ArgumentError
-from ..op import Binary, Elementwise, Unary, apply, binary
+from ..op import Binary, Elementwise, Unary
 from ..references import real
 from ..tensors import Tensor, TensorLike
 from .blocks import BLOCK, at_least, at_most, in_blocks_of_out, not_above, not_below

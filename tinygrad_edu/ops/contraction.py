@@ -17,8 +17,9 @@ import numpy as np
 from .. import batching, dtypes, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axis
 from ..backends import Array
+from ..dispatch import binary, unary
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, binary, promoted, unary
+from ..op import Aval, Op, promoted
 from ..references import example
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, multiply

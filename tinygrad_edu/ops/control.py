@@ -26,10 +26,11 @@ import numpy as np
 
 from .. import backends, batching, dtypes, tape, tensors, traces, tracing, tree
 from ..backends import Array
+from ..dispatch import apply, picked
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, GradientError, ShapeError, TracingError
 from ..graph import Graph, Value
-from ..op import Aval, Op, apply, aval, picked, promoted
+from ..op import Aval, Op, aval, promoted
 from ..tensors import Tensor, TensorLike
 from . import creation
 from .creation import zeros_like

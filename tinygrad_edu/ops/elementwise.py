@@ -15,9 +15,10 @@ import numpy as np
 from .. import backends, dtypes, tensors, traces, tree
 from ..arguments import broadcast_shapes
 from ..backends import Array, Device
+from ..dispatch import apply, binary
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, Error
-from ..op import Aval, Binary, Elementwise, Op, Unary, apply, binary, promoted
+from ..op import Aval, Binary, Elementwise, Op, Unary, promoted
 from ..references import booleans, example, named_alike, real
 from ..tape import record
 from ..tensors import Tensor, TensorLike, wrap

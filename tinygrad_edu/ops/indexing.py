@@ -22,9 +22,10 @@ import numpy as np
 from .. import backends, batching, dtypes, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axis, whole
 from ..backends import Array, Device
+from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, Error, OutOfRangeError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..references import Example, example
 from ..tensors import Tensor, TensorLike
 from .creation import arange, ones_like, zeros_like

@@ -26,9 +26,10 @@ import numpy as np
 from .. import batching, dtypes, tensors
 from ..arguments import Axis, Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, Error, GradientError, LinAlgError, ShapeError
-from ..op import Aval, Op, apply, promoted, unary
+from ..op import Aval, Op, promoted
 from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from . import movement

@@ -17,8 +17,9 @@ import numpy as np
 from .. import dtypes, tensors
 from ..arguments import Axis, normalize_axis
 from ..backends import Array
+from ..dispatch import apply, binary, unary
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Binary, Op, apply, binary, unary
+from ..op import Aval, Binary, Op
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like

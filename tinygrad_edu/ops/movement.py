@@ -18,8 +18,9 @@ import numpy as np
 from .. import backends, batching, dtypes, tape, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis
 from ..backends import Array, Device
+from ..dispatch import apply, unary
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..references import example
 from ..tensors import Operators, Tensor, TensorLike
 from .kernels import sum_up

@@ -13,8 +13,9 @@ import numpy as np
 from .. import dtypes, tensors
 from ..arguments import Axis, Shape, normalize_axes
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..references import example
 from ..tensors import Tensor, TensorLike
 from .contraction import matmul

@@ -12,8 +12,9 @@ import numpy as np
 from .. import dtypes, tape
 from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..tensors import Tensor, TensorLike, as_tensor
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient

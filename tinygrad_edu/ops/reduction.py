@@ -16,9 +16,10 @@ import numpy as np
 from .. import dtypes, tape, tensors
 from ..arguments import Axis, Shape, normalize_axes, normalize_axis
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
 from ..errors import DtypeError, ShapeError
-from ..op import Aval, Gradient, Op, apply, unary
+from ..op import Aval, Gradient, Op
 from ..references import booleans, example
 from ..tensors import Tensor, TensorLike
 from .elementwise import astype, identity, subtract, where

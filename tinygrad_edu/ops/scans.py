@@ -14,9 +14,10 @@ import numpy as np
 from .. import dtypes, tensors
 from ..arguments import normalize_axis, whole
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..references import example
 from ..tensors import Tensor, TensorLike
 from .creation import full, ones, zeros

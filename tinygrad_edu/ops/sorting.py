@@ -16,9 +16,10 @@ import numpy as np
 from .. import dtypes, tensors
 from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, OutOfRangeError, ShapeError
-from ..op import Aval, Op, apply, promoted, unary
+from ..op import Aval, Op, promoted
 from ..references import example
 from ..tensors import Tensor, TensorLike
 from .elementwise import where

@@ -17,7 +17,8 @@ import numpy as np
 from .. import dtypes
 from ..arguments import whole
 from ..backends import Array
-from ..op import Aval, Op, Unary, apply
+from ..dispatch import apply
+from ..op import Aval, Op, Unary
 from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from .blocks import at_most, in_blocks

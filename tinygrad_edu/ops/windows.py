@@ -25,9 +25,10 @@ import numpy as np
 from .. import dtypes, tensors
 from ..arguments import Shape, normalize_axis
 from ..backends import Array
+from ..dispatch import apply, unary
 from ..dtypes import DType
 from ..errors import ArgumentError, ShapeError
-from ..op import Aval, Op, apply, unary
+from ..op import Aval, Op
 from ..references import example, real
 from ..tensors import Tensor, TensorLike
 from . import reduction
