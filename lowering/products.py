@@ -14,10 +14,11 @@ import numpy as np
 
 from tinygrad_edu import ops
 from tinygrad_edu.arguments import Shape
+from tinygrad_edu.conversion import tensor
 from tinygrad_edu.graph import Atom, Equation, Graph, Value, inferred
 from tinygrad_edu.op import Op
 from tinygrad_edu.ops.losses import row_total
-from tinygrad_edu.tensors import Tensor, tensor
+from tinygrad_edu.tensors import Tensor
 
 from .fusion import VIEWS
 from .passes import dead_code

@@ -23,13 +23,14 @@ from .backends import Device, device, devices, set_device
 from .batching import vmap
 from .checking import check_grads
 from .compilation import jit
+from .conversion import tensor
 from .debugging import debug_print, profile
 from .errors import Error
 from .graph import Graph
 from .op import Elementwise, Op
 from .ops import *
 from .tape import GradientTape, no_grad
-from .tensors import Tensor, TensorLike, tensor
+from .tensors import Tensor, TensorLike
 from .transforms import (
     checkpoint,
     custom_gradient,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, dispatch, ops, tensors, traces, tree
+from . import backends, conversion, dispatch, ops, traces, tree
 from .backends import Array, Device
 from .errors import ArgumentError, ShapeError, TracingError
 from .op import Op
@@ -214,7 +214,7 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
 
 def _examples(x: Any, axis: int, number: int) -> Tensor:
     """An argument's examples, along the first axis."""
-    found = tensors.as_tensor(x)
+    found = conversion.as_tensor(x)
     if not -found.ndim <= axis < found.ndim:
         raise ArgumentError(
             f"vmap: there is no axis {axis} in a value of shape {found.shape} (number {number} of "
@@ -225,7 +225,7 @@ def _examples(x: Any, axis: int, number: int) -> Tensor:
 
 def _result(batch: Batch, x: Any, axis: int | None) -> Tensor:
     """An output for all examples."""
-    found = tensors.as_tensor(x)
+    found = conversion.as_tensor(x)
     if axis is not None:
         every = batch.leave(found)
         return ops.moveaxis(every, 0, axis) if axis else every

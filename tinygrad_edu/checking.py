@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops, tensors, tree
+from . import conversion, ops, tree
 from .errors import ArgumentError, GradientError
 from .tensors import Tensor
 from .transforms import grad, jvp
@@ -71,7 +71,7 @@ by reverse mode 3, by differences 6 (off by 3, at most 6e-06)
 def _point(x: Any) -> np.ndarray:
     if isinstance(x, (bool, int, float)):
         return np.array(x, np.float64)
-    return tensors.as_tensor(x).numpy()
+    return conversion.as_tensor(x).numpy()
 
 
 def _weights(parts: Sequence[Any]) -> list[np.ndarray]:
@@ -82,7 +82,7 @@ def _weights(parts: Sequence[Any]) -> list[np.ndarray]:
 
 def _weighed(value: Any) -> Tensor:
     """A value that is one number; or else its elements, weighed and summed."""
-    parts = [tensors.as_tensor(y) for y in tree.leaves(value)]
+    parts = [conversion.as_tensor(y) for y in tree.leaves(value)]
     if not parts:
         raise GradientError(f"check_grads: the function returned no Tensor, but {value!r}")
     if len(parts) == 1 and not parts[0].shape:

@@ -23,7 +23,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from . import backends, config, dtypes, ops, random, tape, tensors, traces, tree
+from . import backends, config, conversion, dtypes, ops, random, tape, traces, tree
 from .backends import Array, Device
 from .debugging import observers, silent
 from .dispatch import picked
@@ -296,9 +296,9 @@ def lent(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
     device: not copied where that is safe, so that nobody may change it before the call is over."""
     here = backends.current()
     if config.eager or observers:
-        return tensors.borrowed(array, dtype)
+        return conversion.borrowed(array, dtype)
     if dtype is not None or array.__class__ is not np.ndarray or not dtypes.is_own(array.dtype):
-        array = tensors.to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
+        array = conversion.to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
     return _plain(here.lend(array), here)
 
 
@@ -374,7 +374,7 @@ class _Call:
         if isinstance(x, Operators):
             found = x.value
         elif isinstance(x, np.generic) and not isinstance(x, np.bool_):
-            number, alone = x.item(), tensors.tensor(x).dtype
+            number, alone = x.item(), conversion.tensor(x).dtype
             weak, found = (type(number), alone), _wide(number)
         elif isinstance(x, (int, float)) and not isinstance(x, bool):
             number, kind = x, int if isinstance(x, int) else float
@@ -719,7 +719,7 @@ class _Program:
     def record(self, given: Sequence[Tensor]) -> Any:
         """The results, put on the tapes as one operation."""
         traced = self.traced
-        inputs = [x if x._record is not None else tensors.tensor(x) for x in given]
+        inputs = [x if x._record is not None else conversion.tensor(x) for x in given]
         with self._lock:
             # Who asks a Variable for its value may keep it: nothing is updated in place.
             met = _there(traced.state)

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import random, tensors, tree
+from . import conversion, random, tensors, tree
 from .errors import ArgumentError, DtypeError, Error, ShapeError, close_to, undefined
 
 Run = tuple[int, ...]
@@ -786,7 +786,7 @@ def arrays(data: Any, what: str) -> Any:
         return {name: arrays(value, f"{what}[{name!r}]") for name, value in data.items()}
     if isinstance(data, list) and _is_numbers(data):
         try:
-            return tensors.to_array(data)
+            return conversion.to_array(data)
         except ShapeError:
             raise ShapeError(
                 f"{what}: its rows differ in length: make them alike, with padding at the end"
@@ -867,8 +867,8 @@ def stacked(elements: Sequence[Any]) -> Any:
         raise ShapeError("batch: elements of different structure cannot be put together")
     columns = []
     for leaves in zip(*rows, strict=True):
-        if all(map(tensors.is_weak, leaves)):
-            columns.append(tensors.to_array(list(leaves)))
+        if all(map(conversion.is_weak, leaves)):
+            columns.append(conversion.to_array(list(leaves)))
             continue
         parts = [as_array(leaf, "batch") for leaf in leaves]
         shapes = sorted({part.shape for part in parts})

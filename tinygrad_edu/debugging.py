@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backends, dtypes, ops, tensors, traces
+from . import backends, conversion, dtypes, ops, traces
 from .backends import Array, Device, Kernels
 from .dispatch import apply
 from .dtypes import DType
@@ -53,7 +53,7 @@ def debug_print(format: str, /, *values: Any, **named: Any) -> None:
         return
     fields = [*values, *named.values()]
     is_array = [isinstance(x, (Operators, np.ndarray)) for x in fields]
-    arrays = [tensors.as_tensor(x) for x, yes in zip(fields, is_array, strict=True) if yes]
+    arrays = [conversion.as_tensor(x) for x, yes in zip(fields, is_array, strict=True) if yes]
     rest = tuple([None if yes else x for x, yes in zip(fields, is_array, strict=True)])
     params: dict[str, Any] = {"format": format, "names": tuple(named), "rest": rest}
     params["where"] = tuple(is_array)
@@ -61,7 +61,7 @@ def debug_print(format: str, /, *values: Any, **named: Any) -> None:
     if isinstance(trace, Trace):
         # Of the program, also where nothing that it prints is.
         arrays = [trace.lift(x) if x._device.level < trace.level else x for x in arrays]
-        arrays = arrays or [trace.lift(tensors.tensor(0))]
+        arrays = arrays or [trace.lift(conversion.tensor(0))]
     if any([x._device.level for x in arrays]):
         _print.fill([np.zeros(x.shape, x.dtype) for x in arrays], **params)  # an error comes here
         apply(_print, *arrays, **params)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, dtypes, tape, tensors, traces
+from . import backends, conversion, dtypes, tape, traces
 from .backends import Array
 from .errors import DeviceError, DtypeError
 from .op import Aval, Op, promoted
@@ -91,7 +91,7 @@ def bring_together(
 ) -> tuple[type[Tensor], backends.Device, list[Any]]:
     """The class and the device of the result, and the operands as `op` takes them: Tensors of its
     dtypes, and Python numbers. Raises DeviceError where Tensors are on two devices."""
-    values: list[Any] = [x if isinstance(x, Tensor) else tensors.unwrap(x) for x in operands]
+    values: list[Any] = [x if isinstance(x, Tensor) else conversion.unwrap(x) for x in operands]
     if not any(isinstance(x, (Tensor, np.ndarray)) for x in values):
         # NumPy scalars give way to arrays; among themselves they keep their dtype.
         values = [

@@ -19,10 +19,11 @@ import numpy as np
 from . import dtypes, tape
 from .arguments import Shape
 from .backends import Array, Device
+from .conversion import as_tensor
 from .dtypes import DType
 from .errors import Error, GraphError
 from .op import Aval, Op
-from .tensors import Tensor, as_tensor
+from .tensors import Tensor
 
 
 class Value:

@@ -14,10 +14,11 @@ import numpy as np
 
 from . import dtypes, ops, random, registry
 from .arguments import Shape
+from .conversion import tensor
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DtypeError, ShapeError, undefined
 from .random import Key
-from .tensors import Operators, Tensor, TensorLike, tensor
+from .tensors import Operators, Tensor, TensorLike
 
 __all__ = [
     "STFT",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import dtypes, ops, registry, tensors
+from . import conversion, dtypes, ops, registry
 from .arguments import Axis
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, ShapeError, meant, undefined
@@ -111,7 +111,7 @@ class Loss(registry.Configured):
         mask: TensorLike | None = None,
     ) -> Tensor:
         """The loss of a batch; of shape () unless `reduction` is "none"."""
-        y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+        y_true, y_pred = conversion.as_tensors(y_true, y_pred)
         y_pred = as_float(y_pred, self.dtype)
         if y_true.dtype.kind not in "iu":  # integers may name classes
             y_true = ops.astype(y_true, y_pred.dtype)
@@ -779,7 +779,7 @@ _NAMES = registry.named(
 def kind_of_targets(y_true: TensorLike, y_pred: TensorLike) -> str:
     """What the shapes say that targets are: "binary" (one prediction for each),
     "sparse_categorical" (the number of a class) or "categorical" (a number for each class)."""
-    true, predicted = tensors.as_tensor(y_true).shape, tensors.as_tensor(y_pred).shape
+    true, predicted = conversion.as_tensor(y_true).shape, conversion.as_tensor(y_pred).shape
     if len(predicted) < 2 or predicted[-1] == 1:
         return "binary"
     if len(true) < len(predicted) or true[-1] == 1:
@@ -805,7 +805,7 @@ def aligned(
 ) -> tuple[Tensor, Tensor]:
     """Both as floats of one dtype and one shape. Raises ShapeError, which ends with the hint where
     targets have an axis less."""
-    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+    y_true, y_pred = conversion.as_tensors(y_true, y_pred)
     y_pred = as_float(y_pred)
     y_true, y_pred = same_rank(ops.astype(y_true, y_pred.dtype), y_pred)
     if y_true.shape != y_pred.shape:
@@ -818,7 +818,7 @@ def aligned(
 
 def _of_classes(y_true: TensorLike, y_pred: TensorLike, axis: int) -> tuple[Tensor, Tensor]:
     """Targets that name classes, as signed integers without an axis of classes, and predictions."""
-    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+    y_true, y_pred = conversion.as_tensors(y_true, y_pred)
     if y_true.ndim == y_pred.ndim:
         if y_true.shape[axis] != 1:
             raise ShapeError(
@@ -832,7 +832,7 @@ def _of_classes(y_true: TensorLike, y_pred: TensorLike, axis: int) -> tuple[Tens
 
 def as_float(x: TensorLike, dtype: DType | None = None) -> Tensor:
     """In this dtype; without one as it is, or in float32 if it is neither float32 nor float64."""
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if dtype is None:
         dtype = x.dtype if x.dtype in (dtypes.float32, dtypes.float64) else dtypes.float32
     return ops.astype(x, dtype)
@@ -869,7 +869,7 @@ def masked(
 
 def like(values: Tensor, given: TensorLike, dtype: DType | None = None) -> Tensor:
     """In the dtype of the values, or another, and where they are."""
-    return tensors.as_tensor(given, dtype or values.dtype, like=values)
+    return conversion.as_tensor(given, dtype or values.dtype, like=values)
 
 
 def weighed(name: str, values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import dtypes, losses, ops, registry, tensors, tree
+from . import conversion, dtypes, losses, ops, registry, tree
 from .dtypes import DTypeLike
 from .errors import ArgumentError, ShapeError
 from .losses import EPSILON, aligned, like, ratio, same_rank
@@ -133,7 +133,7 @@ class Metric(registry.Configured):
     ) -> Variable:
         """State of this shape, 0 unless an initializer says otherwise."""
         found = self.dtype if dtype is None else dtypes.as_dtype(dtype)
-        start = tensors.tensor(np.zeros(shape, found))
+        start = conversion.tensor(np.zeros(shape, found))
         if initializer is not None:
             from . import initializers
 
@@ -381,7 +381,7 @@ def sparse_top_k_categorical_accuracy(
 
 
 def _equality(y_true: TensorLike, y_pred: TensorLike) -> Tensor:
-    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+    y_true, y_pred = conversion.as_tensors(y_true, y_pred)
     y_true, y_pred = same_rank(ops.astype(y_true, y_pred.dtype), y_pred)
     if y_true.shape != y_pred.shape:
         raise ShapeError(
@@ -396,7 +396,7 @@ _CHOOSE = "; the name 'accuracy' means the one that fits the targets"
 
 def _named_classes(name: str, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
     """Targets that name classes of the last axis, as integers, in the shape of the others."""
-    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+    y_true, y_pred = conversion.as_tensors(y_true, y_pred)
     if y_true.ndim == y_pred.ndim and y_true.shape[-1:] == (1,):
         y_true = ops.squeeze(y_true, axis=-1)
     if y_true.shape != y_pred.shape[:-1]:
@@ -604,7 +604,7 @@ def _are_even(thresholds: Sequence[float]) -> bool:
 
 def _alike(metric: Metric, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
     """Both in the metric's dtype, and of one shape."""
-    y_true, y_pred = (ops.astype(x, metric.dtype) for x in tensors.as_tensors(y_true, y_pred))
+    y_true, y_pred = (ops.astype(x, metric.dtype) for x in conversion.as_tensors(y_true, y_pred))
     return aligned(metric.name, y_true, y_pred, "; make targets that name classes `one_hot`")
 
 
@@ -1082,7 +1082,7 @@ class IoU(Metric):
     def update_state(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
     ) -> None:
-        y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+        y_true, y_pred = conversion.as_tensors(y_true, y_pred)
         true, predicted = same_rank(
             self._named(y_true, self.sparse_y_true), self._named(y_pred, self.sparse_y_pred)
         )
@@ -1157,7 +1157,7 @@ class BinaryIoU(IoU):
     def update_state(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
     ) -> None:
-        super().update_state(y_true, tensors.as_tensor(y_pred) >= self.threshold, sample_weight)
+        super().update_state(y_true, conversion.as_tensor(y_pred) >= self.threshold, sample_weight)
 
 
 class OneHotIoU(IoU):

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, ops, registry
+from .conversion import as_tensor
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .tape import no_grad
-from .tensors import Operators, Tensor, TensorLike, as_tensor
+from .tensors import Operators, Tensor, TensorLike
 from .variable import Variable
 
 __all__ = [

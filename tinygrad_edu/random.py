@@ -36,7 +36,7 @@ from typing import Any, NoReturn, TypeAlias, Union, overload
 
 import numpy as np
 
-from . import backends, batching, dtypes, ops, tensors
+from . import backends, batching, conversion, dtypes, ops, tensors
 from .arguments import Shape, normalize_axis
 from .backends import Array, Device
 from .dtypes import DType, DTypeLike
@@ -270,7 +270,7 @@ def wrap_key_data(key_bits_array: TensorLike) -> Key:
     >>> wrap_key_data(key_data(key(3))) == key(3)
     True
     """
-    array = tensors.as_tensor(key_bits_array).numpy()
+    array = conversion.as_tensor(key_bits_array).numpy()
     if array.shape != (2,) or array.dtype != dtypes.uint32:
         raise ArgumentError(
             f"random.wrap_key_data: key_bits_array is {array.dtype} of shape {array.shape}; the "
@@ -551,12 +551,12 @@ def _integers(key: Key | Tensor, shape: Shape, low: Any, high: Any, dtype: DType
     # What the higher word counts, 2**width, modulo the span; for long spans JAX leaves it out.
     factor = (2 ** (width // 2) % divisor) ** 2 % 2**width % divisor
     n, m, start = (
-        tensors.tensor(np.asarray(x, unsigned), device=device)
+        conversion.tensor(np.asarray(x, unsigned), device=device)
         for x in (divisor, factor, low % 2**width)
     )
     offset = ops.remainder(ops.remainder(higher, n) * m + ops.remainder(lower, n), n)
     if every.any():
-        offset = ops.where(tensors.tensor(every.astype(bool), device=device), lower, offset)
+        offset = ops.where(conversion.tensor(every.astype(bool), device=device), lower, offset)
     return ops.astype(start + offset, dtype)
 
 
@@ -648,7 +648,7 @@ def permutation(
     """
     name = "random.permutation"
     given = _as_key(name, key)
-    values = tensors.as_tensor(x)
+    values = conversion.as_tensor(x)
     if not values.ndim:
         count = _count(name, "x", x)
         normalize_axis(name, axis, 1)
@@ -681,7 +681,7 @@ def choice(
     """
     name = "random.choice"
     given, size = _as_key(name, key), _shape(name, shape)
-    values = tensors.as_tensor(a)
+    values = conversion.as_tensor(a)
     if values.ndim:
         place = normalize_axis(name, axis, values.ndim)
         count = values.shape[place]
@@ -700,7 +700,7 @@ def choice(
             given, size, _probabilities(name, p, count, replace, draws, given), replace
         )
     elif not draws:
-        index = tensors.tensor(np.zeros(size, np.int32), device=values._device)
+        index = conversion.tensor(np.zeros(size, np.int32), device=values._device)
     elif replace:
         index = _integers(given, size, 0, count, dtypes.int32)
     else:
@@ -807,7 +807,7 @@ def _together(key: Key | Tensor, dtype: DType, *given: TensorLike) -> list[Tenso
     return [
         ops.astype(g, dtype)
         if isinstance(g, Operators)
-        else tensors.tensor(g, dtype, device=device)
+        else conversion.tensor(g, dtype, device=device)
         for g in given
     ]
 
@@ -859,7 +859,7 @@ def _uniform(key: Key | Tensor, shape: Shape, dtype: DType, low: float, high: fl
         return fractions * float(span) + float(start)
     device = fractions._device
     return _multiply_add(
-        fractions, tensors.tensor(span, device=device), tensors.tensor(start, device=device)
+        fractions, conversion.tensor(span, device=device), conversion.tensor(start, device=device)
     )
 
 
@@ -1167,7 +1167,7 @@ def _is_number(x: Any) -> bool:
 
 def _floats(name: str, argument: str, given: TensorLike, key: Key | Tensor) -> Tensor:
     found = (
-        given.value if isinstance(given, Operators) else tensors.tensor(given, device=_home(key))
+        given.value if isinstance(given, Operators) else conversion.tensor(given, device=_home(key))
     )
     if dtypes.is_float(found.dtype):
         return found
@@ -1208,7 +1208,7 @@ def _common_shape(name: str, shape: Size | None, **arguments: Any) -> Shape:
 
 def _check_probabilities(name: str, given: Any, chances: Tensor) -> None:
     if not isinstance(given, Operators):
-        chances = tensors.tensor(given, device=backends.numpy)  # known, also in a trace
+        chances = conversion.tensor(given, device=backends.numpy)  # known, also in a trace
     if not _all((chances >= 0) & (chances <= 1)):
         raise ArgumentError(f"{name}: p is {given!r}; a probability is between 0 and 1")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops, registry
+from .conversion import as_tensor
 from .errors import ArgumentError, ShapeError, undefined
-from .tensors import Tensor, TensorLike, as_tensor
+from .tensors import Tensor, TensorLike
 
 __all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]
 

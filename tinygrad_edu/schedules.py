@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import dtypes, ops, registry
+from .conversion import as_tensor
 from .errors import ArgumentError, undefined
-from .tensors import Tensor, TensorLike, as_tensor
+from .tensors import Tensor, TensorLike
 
 __all__ = [
     "CosineDecay",

@@ -784,7 +784,7 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     ):
         start = cotangent
     else:
-        given = tensors.as_tensor(cotangent, like=target)
+        given = conversion.as_tensor(cotangent, like=target)
         if given.shape != target.shape:
             raise ShapeError(
                 f"{where}: a cotangent of shape {given.shape} does not fit a target of shape "
@@ -844,4 +844,4 @@ def _typed(data: Any) -> str:
 
 
 # What follows is needed when a tape is walked; these modules need this one when they are imported.
-from . import backends, ops, tensors  # noqa: E402
+from . import backends, conversion, ops, tensors  # noqa: E402

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import backends, dtypes, tape, tensors, traces
+from . import backends, conversion, dtypes, tape, traces
 from .arguments import Shape
 from .backends import Array, Device
 from .dtypes import DType
@@ -230,7 +230,7 @@ class Trace(Device):
         """An operand of an operation, on this device if it is a Tensor."""
         if not isinstance(operand, (Operators, list, tuple)):
             return operand
-        found = tensors.unwrap(operand)
+        found = conversion.unwrap(operand)
         return self.lift(found) if isinstance(found, Tensor) else operand
 
     def wrap(self, value: Any) -> Traced:

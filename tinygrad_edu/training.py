@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backends, compilation, ops, optimizers, symbolic, tensors, tree
+from . import backends, compilation, conversion, ops, optimizers, symbolic, tensors, tree
 from .callbacks import CallbackList, History, ProgbarLogger, TerminateOnNaN
 from .data import Dataset, Iterated, arrays, common_length
 from .errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
@@ -947,7 +947,7 @@ class _Feed:
             if first is _ABSENT:
                 raise ArgumentError(f"{self.method}: the data gives no batch")
             found = tree.map(lambda a: a[:count], self._parts(first))
-        return tree.map(lambda a: tensors.borrowed(a, self._cast(a)), found)
+        return tree.map(lambda a: conversion.borrowed(a, self._cast(a)), found)
 
     def check(self, objective: Objective) -> None:
         """Raises ArgumentError for targets and class weights that no class has: of arrays now, of
@@ -1076,7 +1076,7 @@ class _Feed:
     @property
     def _make(self) -> Callable[[np.ndarray, str | None], Tensor]:
         """What makes a Tensor of an array."""
-        return compilation.lent if self.lends else tensors.borrowed
+        return compilation.lent if self.lends else conversion.borrowed
 
     def _cast(self, array: np.ndarray) -> str | None:
         own = array.dtype
@@ -1084,7 +1084,7 @@ class _Feed:
 
 
 def _borrowed_rows(array: np.ndarray, dtype: str | None) -> list[Tensor]:
-    return [tensors.borrowed(row, dtype) for row in array]
+    return [conversion.borrowed(row, dtype) for row in array]
 
 
 _ABSENT = object()

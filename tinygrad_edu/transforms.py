@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import batching, dtypes, ops, tape, tensors, tracing, tree
+from . import batching, conversion, dtypes, ops, tape, tensors, tracing, tree
 from .dispatch import apply, picked
 from .errors import ArgumentError, GradientError, ShapeError, TracingError
 from .graph import Graph
@@ -106,7 +106,7 @@ def _followed(recording: tape.GradientTape, x: Any) -> Tensor:
 
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
-    value = tape.differentiable(tensors.as_tensor(x), "grad")
+    value = tape.differentiable(conversion.as_tensor(x), "grad")
     if value._record is None:
         leaf = tape.Leaf(recording._alone)
         return tensors.wrap(type(value), value._data, value._device, leaf)
@@ -125,7 +125,7 @@ def _pair(result: Any) -> tuple[Any, Any]:
 
 def _scalar(value: Any) -> Tensor:
     if isinstance(value, (int, float)):
-        value = tensors.as_tensor(value)
+        value = conversion.as_tensor(value)
     if not isinstance(value, Operators):
         raise GradientError(
             f"grad: the function returned a {type(value).__name__}, not a scalar Tensor; for a "
@@ -159,7 +159,7 @@ def vjp(
         result = function(*structure.unflatten(followed))
     value, aux = _pair(result) if has_aux else (result, None)
     outputs, shape = tree.flatten(value)
-    targets = [tensors.as_tensor(y) for y in outputs]
+    targets = [conversion.as_tensor(y) for y in outputs]
     sloped = [dtypes.is_float(y.dtype) for y in targets]
 
     def pull_back(cotangents: Any) -> tuple[Any, ...]:
@@ -211,7 +211,7 @@ def jvp(
     value, pull_back, *aux = vjp(function, *primals, has_aux=has_aux)
     outputs, shape = tree.flatten(value)
     with tape.GradientTape() as linear:
-        cotangents = [_generic(tensors.as_tensor(y)) for y in outputs]
+        cotangents = [_generic(conversion.as_tensor(y)) for y in outputs]
         sloped = [y for y in cotangents if dtypes.is_float(y.dtype)]
         linear.watch(sloped)
         found = tree.leaves(pull_back(shape.unflatten(cotangents)))
@@ -227,7 +227,7 @@ def _generic(y: Tensor) -> Tensor:
     """A cotangent for y in which nothing cancels: numbers between 1 and 2 without a pattern."""
     places = np.arange(y.size, dtype=np.float64).reshape(y.shape)
     golden = (np.sqrt(5) - 1) / 2
-    return tensors.as_tensor(1 + places * golden % 1, dtype=y.dtype, like=y)
+    return conversion.as_tensor(1 + places * golden % 1, dtype=y.dtype, like=y)
 
 
 def _filled(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
@@ -263,7 +263,7 @@ def jacobian(
 
         value, pull_back, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
         outputs, shape = tree.flatten(value)
-        targets = [tape.differentiable(tensors.as_tensor(y), "jacobian") for y in outputs]
+        targets = [tape.differentiable(conversion.as_tensor(y), "jacobian") for y in outputs]
         blocks = []
         for i in range(len(targets)):
             rows = _rows(pull_back, shape, targets, i)
@@ -368,7 +368,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        inputs = [tensors.as_tensor(x) for x in args]
+        inputs = [conversion.as_tensor(x) for x in args]
         result = function(*inputs, **kwargs)
         if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
             raise GradientError(
@@ -376,7 +376,9 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
                 f"computes its gradient, not {result!r}"
             )
         value, gradient = result
-        outputs = [tensors.as_tensor(y) for y in (value if isinstance(value, tuple) else (value,))]
+        outputs = [
+            conversion.as_tensor(y) for y in (value if isinstance(value, tuple) else (value,))
+        ]
         found = _attach(function.__name__, gradient, inputs, outputs)
         return found if isinstance(value, tuple) else found[0]
 
@@ -551,7 +553,7 @@ class _Custom(Op):
     def _checked(self, gradient: Any, x: Tensor, i: int) -> Tensor | None:
         if gradient is None:
             return None
-        found = tensors.as_tensor(gradient, like=x)
+        found = conversion.as_tensor(gradient, like=x)
         if found.shape != x.shape:
             raise ShapeError(
                 f"{self.name}: its gradient gave a cotangent of shape {found.shape} for argument "

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, ops, tape, tensors, traces
+from . import conversion, dtypes, ops, tape, traces
 from .backends import Array, Device
+from .conversion import fitting
 from .dtypes import DTypeLike
 from .errors import DtypeError, ImmutableError, ShapeError, TracingError
 from .op import Op
-from .tensors import Operators, Tensor, TensorLike, fitting, wrap
+from .tensors import Operators, Tensor, TensorLike, wrap
 
 
 class Variable(Operators):
@@ -59,7 +60,7 @@ class Variable(Operators):
     ) -> None:
         if isinstance(device, Device):
             device = device.base  # inside of jit, that of a Tensor is the trace
-        made = tensors.tensor(initial_value, dtype, device)
+        made = conversion.tensor(initial_value, dtype, device)
         if made._device.level:
             made.numpy()  # which says why there is no value that a Variable could hold
         differentiable = dtypes.is_float(made.dtype)

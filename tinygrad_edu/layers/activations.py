@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import dtypes, ops, registry
 from ..arguments import Axis, normalize_axes
-from ..tensors import Tensor, TensorLike, as_tensor
+from ..conversion import as_tensor
+from ..tensors import Tensor, TensorLike
 from . import arguments
 from .base import InputSpec, Layer, Shape
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import dtypes, initializers, ops, regularizers
 from ..arguments import normalize_axes, whole
+from ..conversion import as_tensor
 from ..errors import ShapeError
-from ..tensors import Tensor, as_tensor
+from ..tensors import Tensor
 from ..variable import Variable
 from . import activations, arguments
 from .base import InputSpec, Layer, Shape

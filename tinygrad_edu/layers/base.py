@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import dtypes, ops, registry, symbolic, tensors, traces, tree
+from .. import conversion, dtypes, ops, registry, symbolic, traces, tree
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError, TracingError, undefined
 from ..registry import snake_case
@@ -452,7 +452,7 @@ class Layer(registry.Configured):
     def _first(self, x: Any) -> Any:
         """The inputs: numbers and lists of them are Tensors as well."""
         if isinstance(x, (bool, int, float)) or (isinstance(x, (list, tuple)) and _numeric(x)):
-            x = tensors.tensor(x)
+            x = conversion.tensor(x)
         return self._brought(x)
 
     def _brought(self, x: Any) -> Any:
@@ -463,7 +463,7 @@ class Layer(registry.Configured):
             found = x.value
         elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array__"):
             array = np.asarray(x)
-            found = tensors.tensor(array, self._cast(tensors.to_array(array).dtype))
+            found = conversion.tensor(array, self._cast(conversion.to_array(array).dtype))
         else:
             return x
         dtype = self._cast(found.dtype)
@@ -807,7 +807,7 @@ class Layer(registry.Configured):
         if len(weights) != len(known):
             raise self._error(f"set_weights: {len(weights)} values for {len(known)} weights")
         values = [
-            tensors.tensor(np.asarray(value), v.dtype)
+            conversion.tensor(np.asarray(value), v.dtype)
             for value, (_, v) in zip(weights, known, strict=True)
         ]
         for value, (path, v) in zip(values, known, strict=True):

@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import ops
 from ..arguments import Axis, normalize_axes
+from ..conversion import as_tensor
 from ..errors import ArgumentError, ShapeError
-from ..tensors import Tensor, as_tensor
+from ..tensors import Tensor
 from . import arguments
 from .base import InputSpec, Layer, Shape
 

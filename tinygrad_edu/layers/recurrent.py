@@ -14,8 +14,9 @@ from typing import Any
 
 from .. import ops, registry, symbolic, tree
 from ..arguments import whole
+from ..conversion import as_tensor
 from ..errors import ArgumentError, ShapeError, undefined
-from ..tensors import Operators, Tensor, as_tensor
+from ..tensors import Operators, Tensor
 from ..variable import Variable
 from . import activations, arguments
 from .base import InputSpec, Layer, Shape

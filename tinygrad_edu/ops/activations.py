@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tensors
+from .. import conversion
 from ..arguments import normalize_axis
 from ..backends import Array
 from ..dispatch import apply, binary
@@ -660,7 +660,7 @@ def threshold(x: TensorLike, /, threshold: float, default_value: float) -> Tenso
     >>> threshold([0.5, 2.0], 1.0, -1.0)
     Tensor([-1.,  2.], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return where(x <= threshold, default_value, x)
 
 

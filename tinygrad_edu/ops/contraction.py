@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import batching, dtypes, tensors
+from .. import batching, conversion, dtypes, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axis
 from ..backends import Array
 from ..dispatch import binary, unary
@@ -364,7 +364,7 @@ def outer(x1: TensorLike, x2: TensorLike, /) -> Tensor:
     Tensor([[3., 4.],
             [6., 8.]], dtype=float32)
     """
-    x1, x2 = tensors.as_tensors(x1, x2)
+    x1, x2 = conversion.as_tensors(x1, x2)
     return multiply(reshape(x1, (x1.size, 1)), reshape(x2, (x2.size,)))
 
 
@@ -376,7 +376,7 @@ def kron(x1: TensorLike, x2: TensorLike, /) -> Tensor:
     >>> kron([1.0, 10.0], [1.0, 2.0, 3.0])
     Tensor([ 1.,  2.,  3., 10., 20., 30.], dtype=float32)
     """
-    x1, x2 = tensors.as_tensors(x1, x2)
+    x1, x2 = conversion.as_tensors(x1, x2)
     ndim = max(x1.ndim, x2.ndim)
     rows, columns = ((1,) * (ndim - x.ndim) + x.shape for x in (x1, x2))
     left = reshape(x1, [s for size in rows for s in (size, 1)])
@@ -386,7 +386,7 @@ def kron(x1: TensorLike, x2: TensorLike, /) -> Tensor:
 
 def _promoted(name: str, *xs: Any) -> list[Tensor]:
     """Operands as Tensors of their common dtype."""
-    found = tensors.as_tensors(*xs)
+    found = conversion.as_tensors(*xs)
     first = found[0]._data.dtype
     if all([x._data.dtype == first for x in found]):
         return found

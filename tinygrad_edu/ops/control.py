@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import backends, batching, dtypes, tape, tensors, traces, tracing, tree
+from .. import backends, batching, conversion, dtypes, tape, tensors, traces, tracing, tree
 from ..backends import Array
 from ..dispatch import apply, picked
 from ..dtypes import DType
@@ -181,7 +181,7 @@ def scan(
     >>> scan(lambda total, x: (total + x, total), 0.0, edu.tensor([1.0, 2.0, 3.0]))
     (Tensor(6., dtype=float32), Tensor([0., 1., 3.], dtype=float32))
     """
-    leaves, structure = tree.flatten(tree.map(tensors.as_tensor, xs))
+    leaves, structure = tree.flatten(tree.map(conversion.as_tensor, xs))
     turns = _turns("scan", leaves, length)
     if turns and traces.current() is not None:
 
@@ -208,7 +208,7 @@ def map(f: Callable[[Any], Structure], xs: Structure, /) -> Structure:
     """
     if not callable(f):
         raise ArgumentError(f"map: takes a function and then values, not {f!r}")
-    leaves, structure = tree.flatten(tree.map(tensors.as_tensor, xs))
+    leaves, structure = tree.flatten(tree.map(conversion.as_tensor, xs))
     turns = _turns("map", leaves, None)
     if turns and traces.current() is not None:
         each = lambda _, row: (None, f(structure.unflatten(row)))
@@ -218,7 +218,7 @@ def map(f: Callable[[Any], Structure], xs: Structure, /) -> Structure:
 
 
 def _scalar(name: str, x: TensorLike) -> Tensor:
-    found = tensors.as_tensor(x)
+    found = conversion.as_tensor(x)
     if found.shape:
         raise ShapeError(f"{name}: decides by a scalar, not by a Tensor of shape {found.shape}")
     return found
@@ -253,7 +253,7 @@ def _stacked(name: str, values: Sequence[Structure]) -> Structure:
 def _started(values: Structure) -> tuple[Structure, list[bool]]:
     """What a loop starts with, as Tensors, and which of them were numbers without a dtype."""
     leaves = tree.leaves(values)
-    return tree.map(tensors.as_tensor, values), [tensors.is_weak(x) for x in leaves]
+    return tree.map(conversion.as_tensor, values), [conversion.is_weak(x) for x in leaves]
 
 
 def _carried(
@@ -269,7 +269,7 @@ def _carried(
     found, shape = tree.flatten(after)
     if shape != structure:
         raise ArgumentError(f"{name}: the loop's value was {before!r}, and after a turn {after!r}")
-    new = [tensors.as_tensor(x, like=old) for x, old in zip(found, leaves, strict=True)]
+    new = [conversion.as_tensor(x, like=old) for x, old in zip(found, leaves, strict=True)]
     for x, old, free in zip(new, leaves, weak, strict=True):
         if x.shape != old.shape or (x.dtype != old.dtype and not free):
             raise ShapeError(
@@ -286,7 +286,7 @@ def _chosen(name: str, holds: Tensor, these: Structure, others: Structure) -> St
     """For each example the one structure or the other."""
 
     def choose(x: Any, y: Any) -> Tensor:
-        this, that = tensors.as_tensors(x, y)
+        this, that = conversion.as_tensors(x, y)
         if this.shape != that.shape:
             raise ShapeError(f"{name}: the branches gave shapes {this.shape} and {that.shape}")
         return where(holds, this, that)
@@ -462,7 +462,7 @@ def _branched(name: str, index: Tensor, functions: Sequence[Callable[[], Structu
     written, cleared = _add_state(name, bodies, outputs)
     for body, row in zip(bodies, outputs, strict=True):
         if not row:  # an operation has at least one result
-            row.append(body.value(tensors.tensor(0)))
+            row.append(body.value(conversion.tensor(0)))
     operands, inputs = _shared(bodies)
     graphs = [body.graph(*both) for body, *both in zip(bodies, outputs, inputs, strict=True)]
     found = apply(_cond, index, *operands, branches=tuple(graphs))
@@ -515,7 +515,7 @@ def _leaves_of(function: Callable[[], Structure]) -> _Leaves:
 
 def _leaves(result: Structure) -> _Leaves:
     leaves, structure = tree.flatten(result)
-    found = [tensors.as_tensor(x) for x in leaves]
+    found = [conversion.as_tensor(x) for x in leaves]
     return _Leaves(found, [_number(x) for x in leaves], structure)
 
 
@@ -645,7 +645,7 @@ class _Body:
         self.consts = [trace.captured[value] for value in consts]
         self.start += [trace.captured[value] for value in entries]
         if not self.start:  # an operation has at least one operand and one result
-            self.start = [tensors.tensor(0)]
+            self.start = [conversion.tensor(0)]
             entries = [trace.value(trace.input(self.start[0], "unused"))]
             outputs = [*entries, *outputs]
         carry, rows = ([trace.value(x) for x in xs] for xs in (self._carry, self._rows))
@@ -936,7 +936,7 @@ def _counted(
     """`fori_loop` with bounds that are known: a scan over the numbers between them."""
     trace = traces.current()
     here = backends.current() if trace is None else trace.base
-    numbers = tensors.cast(np.arange(lower, upper), dtypes.int32)
+    numbers = conversion.cast(np.arange(lower, upper), dtypes.int32)
     xs = [tensors.wrap(Tensor, here.from_numpy(numbers), here, None)]
     turn = lambda value, row: (body_fun(row[0], value), None)
     names = _parameters(body_fun)[1::-1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, dtypes, ops, tensors
+from .. import backends, conversion, dtypes, ops, tensors
 from ..arguments import whole
 from ..backends import Device
 from ..dtypes import DTypeLike
@@ -55,7 +55,7 @@ def full(
     """
     if isinstance(fill_value, tensors.Operators):
         return ops.broadcast_to(asarray(fill_value, dtype=dtype, device=device), shape)
-    dtype = tensors.to_array(fill_value).dtype if dtype is None else dtype
+    dtype = conversion.to_array(fill_value).dtype if dtype is None else dtype
     return _filled("full", shape, fill_value, dtype, device)
 
 
@@ -117,7 +117,7 @@ def full_like(
     >>> full_like(np.zeros(2), 0.5)
     Tensor([0.5, 0.5], dtype=float64)
     """
-    x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+    x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
     wanted = x._data.dtype if dtype is None else dtype
     place = x._device if device is None else device
     if isinstance(fill_value, tensors.Operators):
@@ -180,7 +180,7 @@ def asarray(
                 f"asarray: a {type(obj).__name__} cannot become a Tensor without a copy"
             )
         with backends.device(place or backends.current()):
-            found = tensors.as_tensor(obj, wanted)
+            found = conversion.as_tensor(obj, wanted)
         return found if place is None else movement.to_device(found, place)
     found = given if place is None else movement.to_device(given, place)
     if wanted is not None and found.dtype != wanted:
@@ -221,7 +221,7 @@ def arange(
         whole_steps = all(isinstance(v, numbers.Integral) for v in (start, stop, step))
         dtype = int if whole_steps else float
     # Counted in NumPy's own widest dtype first: float32 would miss the end of long ranges.
-    return _from(tensors.cast(np.arange(start, stop, step), dtypes.as_dtype(dtype)), device)
+    return _from(conversion.cast(np.arange(start, stop, step), dtypes.as_dtype(dtype)), device)
 
 
 def linspace(
@@ -246,8 +246,8 @@ def linspace(
     wanted = dtypes.as_dtype(float if dtype is None else dtype)
     found = np.linspace(start, stop, num, endpoint=endpoint)
     if wanted.kind in "iu":  # NumPy rounds down here
-        found = tensors.cast(np.floor(found), dtypes.int64)
-    return _from(tensors.cast(found, wanted), device)
+        found = conversion.cast(np.floor(found), dtypes.int64)
+    return _from(conversion.cast(found, wanted), device)
 
 
 def eye(
@@ -321,7 +321,7 @@ def from_dlpack(
     except (BufferError, RuntimeError, TypeError) as error:
         raise DtypeError(f"from_dlpack: {error}") from None
     if where is backends.numpy:
-        array = tensors.to_array(array)
+        array = conversion.to_array(array)
     found = tensors.wrap(Tensor, array.copy() if copy else array, where, None)
     wanted = where if device is None else backends.find(device)
     if wanted is where:

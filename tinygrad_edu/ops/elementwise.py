@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, dtypes, tensors, traces, tree
+from .. import backends, conversion, dtypes, traces, tree
 from ..arguments import broadcast_shapes
 from ..backends import Array, Device
 from ..dispatch import apply, binary
@@ -100,7 +100,7 @@ _HALVES = real(-3, 3, away=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5))
 
 def _like(x: TensorLike, out: Tensor) -> Tensor:
     """An operand as a Tensor of the result's dtype, also where it was a Python number."""
-    return tensors.as_tensor(x, dtype=out.dtype, like=out)
+    return conversion.as_tensor(x, dtype=out.dtype, like=out)
 
 
 def _no_slope(cotangent: Tensor, out: Tensor, *operands: TensorLike) -> Tensor:
@@ -1183,7 +1183,7 @@ class Clip(Elementwise):
         self, x: TensorLike, /, min: TensorLike | None = None, max: TensorLike | None = None
     ) -> Tensor:
         if min is None or max is None:
-            x = tensors.as_tensor(x)
+            x = conversion.as_tensor(x)
             lowest, highest = _limits(x.dtype)
             min = lowest if min is None else min
             max = highest if max is None else max
@@ -1242,7 +1242,7 @@ class Astype(Op):
         copy: bool = True,
         device: str | Device | None = None,
     ) -> Tensor:
-        x = tensors.as_tensor(x) if device is None else movement.to_device(x, device)
+        x = conversion.as_tensor(x) if device is None else movement.to_device(x, device)
         if x._data.dtype is dtype:
             return x
         dtype = dtypes.as_dtype(dtype)
@@ -1272,7 +1272,7 @@ def through_float32(
 ) -> Any:
     """`function`, of several steps; where the operands are halves, all its steps and those of its
     gradients are in float32, and only the results are rounded."""
-    xs = tensors.as_tensors(*operands)
+    xs = conversion.as_tensors(*operands)
     dtype = promoted([x._data.dtype for x in xs if dtypes.is_float(x._data.dtype)] or [float])
     if not dtypes.is_half(dtype):
         return function(*xs, *args, **params)
@@ -1339,11 +1339,11 @@ def lerp(x: TensorLike, y: TensorLike, weight: TensorLike, /) -> Tensor:
     >>> lerp([0.0, 10.0], [4.0, 20.0], 0.25)
     Tensor([ 1. , 12.5], dtype=float32)
     """
-    x, y = tensors.as_tensors(x, y)
+    x, y = conversion.as_tensors(x, y)
     way = y - x
     if isinstance(weight, (int, float)):
         return x + way * weight if weight < 0.5 else y - way * (1.0 - weight)
-    weight = tensors.as_tensor(weight, like=x)
+    weight = conversion.as_tensor(weight, like=x)
     return where(less(weight, 0.5), x + way * weight, y - way * (1.0 - weight))
 
 
@@ -1360,7 +1360,7 @@ def nan_to_num(
     >>> nan_to_num([1.0, math.nan, math.inf], posinf=9.0)
     Tensor([1., 0., 9.], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if not dtypes.is_float(x.dtype):
         return x
     largest = _largest(x.dtype)
@@ -1418,7 +1418,7 @@ def heaviside(x: TensorLike, values: TensorLike, /) -> Tensor:
     >>> heaviside([-1.0, 0.0, 2.0], 0.5)
     Tensor([0. , 0.5, 1. ], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return where(equal(x, 0), values, sign(x) * 0.5 + 0.5)
 
 
@@ -1436,7 +1436,7 @@ def isclose(
     >>> isclose([1.0, 1.0], [1.000001, 1.1])
     Tensor([ True, False], dtype=bool)
     """
-    x, y = tensors.as_tensors(x, y)
+    x, y = conversion.as_tensors(x, y)
     with_room = add(multiply(abs(y), rtol), atol)
     near = logical_and(isfinite(y), less_equal(abs(subtract(x, y)), with_room))
     near = logical_or(near, equal(x, y))

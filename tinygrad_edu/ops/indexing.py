@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from .. import backends, batching, dtypes, tensors
+from .. import backends, batching, conversion, dtypes
 from ..arguments import Shape, broadcast_shapes, normalize_axis, whole
 from ..backends import Array, Device
 from ..dispatch import apply, unary
@@ -135,7 +135,7 @@ def _part(part: Any) -> Any:
         return slice(start, stop, step)
     if isinstance(part, int) and not isinstance(part, bool):
         return part  # of a class of its own too: a size that is known only when data comes
-    value: Any = tensors.unwrap(part)
+    value: Any = conversion.unwrap(part)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     value = np.asarray(value) if isinstance(value, (bool, float)) else value
@@ -278,7 +278,7 @@ class Getitem(Indexed):
     )
 
     def __call__(self, x: TensorLike, /, index: Any) -> Tensor:
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         template, arrays = split_index(x._data.shape, x._device, index)
         if not arrays:
             return unary(self, x, {"index": template})
@@ -366,7 +366,7 @@ class GetitemTranspose(Indexed):
     )
 
     def __call__(self, values: TensorLike, /, *, index: Any, shape: Shape) -> Tensor:
-        values = tensors.as_tensor(values)
+        values = conversion.as_tensor(values)
         template, arrays = split_index(shape, values._device, index)
         return apply(self, values, *arrays, index=template, shape=shape)
 
@@ -431,9 +431,9 @@ class Scatter(Indexed, abstract=True):
     )
 
     def __call__(self, x: TensorLike, index: Any, values: TensorLike, /) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         template, arrays = split_index(x._data.shape, x._device, index)
-        values = tensors.fitting(values, x, f"at[...].{self.how}")
+        values = conversion.fitting(values, x, f"at[...].{self.how}")
         return apply(self, x, values, *arrays, index=template)
 
     def forward(self, xp: Any, x: Array, values: Array, *arrays: Array, index: Template) -> Array:
@@ -466,7 +466,7 @@ class Scatter(Indexed, abstract=True):
             return apply(getitem, of, *arrays, index=index, missing=0)
 
         def write(how: str, into: Tensor, what: Any) -> Tensor:
-            what = tensors.as_tensor(what, dtype=into.dtype, like=into)
+            what = conversion.as_tensor(what, dtype=into.dtype, like=into)
             return apply(scatters[how], into, what, *arrays, index=index)
 
         of_x, of_values = self.parts(cotangent, out, x, values, read, write, not arrays)
@@ -688,7 +688,7 @@ def take(x: TensorLike, indices: TensorLike, /, *, axis: int | None = None) -> T
     >>> take(np.array([10.0, 20.0, 30.0]), [2, 0, 0])
     Tensor([30., 10., 10.], dtype=float64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     found = _integers("take", indices)
     if axis is None:
         x, axis = reshape(x, -1), 0
@@ -703,7 +703,7 @@ def take_along_axis(x: TensorLike, indices: TensorLike, /, *, axis: int = -1) ->
     Tensor([[2.],
             [3.]], dtype=float64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return getitem(x, _along_axis("take_along_axis", x, indices, axis))
 
 
@@ -717,7 +717,7 @@ def put_along_axis(
     Tensor([[1, 9],
             [9, 4]], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return scatters["set"](x, _along_axis("put_along_axis", x, indices, axis), values)
 
 
@@ -741,7 +741,7 @@ def _along_axis(name: str, x: Tensor, indices: TensorLike, axis: int) -> tuple[A
 
 def _integers(name: str, indices: TensorLike) -> Any:
     """Indices as a Tensor or a NumPy array of integers."""
-    found = tensors.unwrap(indices)
+    found = conversion.unwrap(indices)
     found = found if isinstance(found, (Tensor, np.ndarray)) else np.asarray(found)
     if dtypes.kind(found.dtype) not in "iu":
         if not found.size and isinstance(found, np.ndarray):
@@ -759,7 +759,7 @@ def scatter(indices: TensorLike, values: TensorLike, shape: Sequence[int]) -> Te
     >>> scatter([[0], [2], [2]], [1.0, 2.0, 3.0], (4,))
     Tensor([1., 0., 5., 0.], dtype=float32)
     """
-    values, shape = tensors.as_tensor(values), tuple(shape)
+    values, shape = conversion.as_tensor(values), tuple(shape)
     parts, expected = _columns("scatter", indices, shape)
     if values.shape != expected:
         raise ShapeError(
@@ -777,7 +777,7 @@ def scatter_update(inputs: TensorLike, indices: TensorLike, updates: TensorLike)
     >>> scatter_update(np.zeros(4), [[0], [2]], [1.0, 2.0])
     Tensor([1., 0., 2., 0.], dtype=float64)
     """
-    inputs = tensors.as_tensor(inputs)
+    inputs = conversion.as_tensor(inputs)
     return scatters["set"](inputs, _columns("scatter_update", indices, inputs.shape)[0], updates)
 
 
@@ -802,7 +802,7 @@ def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: DTypeLike = 
     Tensor([[0., 0., 1.],
             [1., 0., 0.]], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if dtypes.kind(x.dtype) not in "iu":
         raise DtypeError(f"one_hot: takes integers, not {x.dtype}")
     num_classes = whole("one_hot", "num_classes", num_classes, 0)
@@ -822,7 +822,7 @@ def nonzero(x: TensorLike, /) -> tuple[Tensor, ...]:
     >>> nonzero(np.array([[0, 1], [2, 0]]))
     (Tensor([0, 1], dtype=int32), Tensor([1, 0], dtype=int32))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if not x.ndim:
         raise ShapeError("nonzero: a 0-d Tensor has no axis; take reshape(x, -1) of it")
     return tuple([_int32(places, x) for places in np.nonzero(x.numpy())])
@@ -836,9 +836,9 @@ def argwhere(x: TensorLike, /) -> Tensor:
     Tensor([[0, 1],
             [1, 0]], dtype=int32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return _int32(np.argwhere(x.numpy()), x)
 
 
 def _int32(places: np.ndarray, like: Tensor) -> Tensor:
-    return tensors.as_tensor(places, dtypes.int32, like)
+    return conversion.as_tensor(places, dtypes.int32, like)

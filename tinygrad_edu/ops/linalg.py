@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .. import batching, dtypes, tensors
+from .. import batching, conversion, dtypes
 from ..arguments import Axis, Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -510,7 +510,7 @@ triangular_solve = solve_triangular
 
 def _solved(solver: Callable[..., Tensor], a: TensorLike, b: TensorLike, **params: Any) -> Tensor:
     """`solver` of matrices, and of right sides that may be one vector."""
-    a, b = tensors.as_tensors(a, b)
+    a, b = conversion.as_tensors(a, b)
     if b.ndim != 1:
         return solver(a, b, **params)
     found = solver(a, reshape(b, (*b.shape, 1)), **params)
@@ -936,7 +936,7 @@ def matrix_norm(x: TensorLike, /, *, keepdims: bool = False, ord: MatrixOrder = 
     >>> matrix_norm([[3.0, 0.0], [0.0, 4.0]]), matrix_norm([[3.0, 0.0], [0.0, 4.0]], ord="nuc")
     (Tensor(5., dtype=float32), Tensor(7., dtype=float32))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"matrix_norm: shape {x.shape} has no two axes to be a matrix")
     return _matrix_norm("matrix_norm", as_float(x), keepdims, ord)
@@ -1006,7 +1006,7 @@ def trace(x: TensorLike, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tens
     >>> trace(np.ones((5, 2, 3))).shape
     (5,)
     """
-    x = tensors.as_tensor(x) if dtype is None else astype(x, dtype)
+    x = conversion.as_tensor(x) if dtype is None else astype(x, dtype)
     return movement.trace(x, offset, -2, -1)
 
 
@@ -1018,7 +1018,7 @@ def matrix_power(x: TensorLike, n: int, /) -> Tensor:
     Tensor([[1., 5.],
             [0., 1.]], dtype=float32)
     """
-    base = tensors.as_tensor(x)
+    base = conversion.as_tensor(x)
     n = whole("matrix_power", "n", n)
     if base.ndim < 2 or base.shape[-1] != base.shape[-2]:
         raise ShapeError(f"matrix_power: the matrices must be square, not of shape {base.shape}")
@@ -1078,7 +1078,7 @@ class Cross(Op):
     def __call__(self, x1: TensorLike, x2: TensorLike, /, *, axis: int = -1) -> Tensor:
         if axis == -1:
             return apply(self, x1, x2)
-        x1, x2 = tensors.as_tensors(x1, x2)
+        x1, x2 = conversion.as_tensors(x1, x2)
         places = [normalize_axis("cross", axis, x.ndim) for x in (x1, x2)]
         found = apply(self, moveaxis(x1, places[0], -1), moveaxis(x2, places[1], -1))
         return moveaxis(found, -1, axis)

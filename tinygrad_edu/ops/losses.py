@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import conversion, dtypes
 from ..arguments import Axis, normalize_axis
 from ..backends import Array
 from ..dispatch import apply, binary, unary
@@ -454,7 +454,7 @@ def sparse_categorical_crossentropy(
     Tensor([1000.], dtype=float32)
     """
     name = "sparse_categorical_crossentropy"
-    target, output = tensors.as_tensors(target, output)
+    target, output = conversion.as_tensors(target, output)
     axis = normalize_axis(name, axis, output._data.ndim)
     if target._data.dtype.kind not in "iu":
         raise DtypeError(f"{name}: targets are integers that name classes, not {target.dtype}")
@@ -484,7 +484,7 @@ def _of_logits(target: Tensor, output: Tensor, axis: int) -> Tensor:
 def _alike(name: str, y_true: TensorLike, y_pred: TensorLike) -> tuple[Tensor, Tensor]:
     """Both as float Tensors. Raises ShapeError unless they have one shape: here broadcasting is
     nearly always a mistake."""
-    y_true, y_pred = tensors.as_tensors(y_true, y_pred)
+    y_true, y_pred = conversion.as_tensors(y_true, y_pred)
     if y_true._data.shape != y_pred._data.shape:
         raise ShapeError(
             f"{name}: targets of shape {y_true.shape} and predictions of shape {y_pred.shape} must "

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends, batching, dtypes, tape, tensors
+from .. import backends, batching, conversion, dtypes, tape, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis
 from ..backends import Array, Device
 from ..dispatch import apply, unary
@@ -94,7 +94,7 @@ class Reshape(Op):
     def __call__(
         self, x: TensorLike, /, shape: int | Sequence[int], *, copy: bool | None = None
     ) -> Tensor:
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         given = tuple(x._data.shape)
         wanted = self._complete(given, _shape("reshape", shape))
         return x if wanted == given else unary(self, x, {"shape": wanted})
@@ -146,7 +146,7 @@ class PermuteDims(Op):
     )
 
     def __call__(self, x: TensorLike, /, axes: Sequence[int]) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         ndim = x._data.ndim
         given = _wholes("permute_dims", _listed(axes))
         wanted = tuple([a + ndim if a < 0 else a for a in given])
@@ -196,7 +196,7 @@ class BroadcastTo(Op):
     )
 
     def __call__(self, x: TensorLike, /, shape: int | Sequence[int]) -> Tensor:
-        x, wanted = tensors.as_tensor(x), _shape("broadcast_to", shape)
+        x, wanted = conversion.as_tensor(x), _shape("broadcast_to", shape)
         return x if wanted == x.shape else unary(self, x, {"shape": wanted})
 
     def forward(self, xp: Any, x: Array, *, shape: Shape) -> Array:
@@ -301,7 +301,7 @@ class SplitAt(Op):
     def __call__(
         self, x: TensorLike, /, places: Sequence[int], *, axis: int = 0
     ) -> tuple[Tensor, ...]:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         axis = normalize_axis("split", axis, x.ndim)
         places = tuple(_wholes("split", _listed(places)))
         found: tuple[Tensor, ...] = apply(self, x, places=places, axis=axis)
@@ -365,7 +365,7 @@ class PadConstant(Op):
     )
 
     def __call__(self, x: TensorLike, /, widths: Sequence[Sequence[int]], value: Any) -> Tensor:
-        return unary(self, tensors.as_tensor(x), {"widths": widths, "value": value})
+        return unary(self, conversion.as_tensor(x), {"widths": widths, "value": value})
 
     def forward(self, xp: Any, x: Array, *, widths: Any, value: Any) -> Array:
         if hasattr(x, "at"):  # JAX's arrays, which cannot be changed
@@ -398,7 +398,7 @@ def matrix_transpose(x: TensorLike, /) -> Tensor:
     >>> matrix_transpose(np.zeros((2, 3, 4))).shape
     (2, 4, 3)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if x._data.ndim < 2:
         raise ShapeError(f"matrix_transpose: shape {x.shape} has no two axes to exchange")
     return unary(permute_dims, x, swapped(x._data.ndim))
@@ -417,7 +417,7 @@ def transpose(x: TensorLike, /, axes: Sequence[int] | None = None) -> Tensor:
     >>> transpose(np.zeros((2, 3, 4))).shape
     (4, 3, 2)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
@@ -427,7 +427,7 @@ def swapaxes(x: TensorLike, /, axis1: int, axis2: int) -> Tensor:
     >>> swapaxes(np.zeros((2, 3, 4)), 0, -1).shape
     (4, 3, 2)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     first, second = [normalize_axis("swapaxes", axis, x.ndim) for axis in (axis1, axis2)]
     axes = list(range(x.ndim))
     axes[first], axes[second] = second, first
@@ -440,7 +440,7 @@ def moveaxis(x: TensorLike, source: Any, destination: Any, /) -> Tensor:
     >>> moveaxis(np.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     moved, places = (
         [normalize_axis("moveaxis", a, x.ndim) for a in _listed(given)]
         for given in (source, destination)
@@ -461,7 +461,7 @@ def expand_dims(x: TensorLike, /, axis: int | Sequence[int] = 0) -> Tensor:
     >>> expand_dims(np.zeros(3), axis=-1).shape
     (3, 1)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     given = _listed(axis)
     ndim = x.ndim + len(given)
     places = {normalize_axis("expand_dims", a, ndim) for a in given}
@@ -477,7 +477,7 @@ def squeeze(x: TensorLike, /, axis: int | Sequence[int] | None = None) -> Tensor
     >>> squeeze(np.zeros((1, 3, 1)), axis=0).shape
     (3, 1)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if axis is None:
         axis = [i for i, size in enumerate(x.shape) if size == 1]
     places = normalize_axes("squeeze", axis, x.ndim)
@@ -495,7 +495,7 @@ def stack(xs: Sequence[TensorLike], /, *, axis: int = 0) -> Tensor:
     """
     if not isinstance(xs, (list, tuple)) or not xs:
         raise ArgumentError("stack: takes a list or tuple of at least one array")
-    given = tensors.as_tensors(*xs)
+    given = conversion.as_tensors(*xs)
     shapes = [x.shape for x in given]
     if len(set(shapes)) > 1:
         raise ShapeError(f"stack: shapes must be equal, not {' and '.join(map(str, shapes))}")
@@ -509,7 +509,7 @@ def unstack(x: TensorLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     >>> unstack(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=1)
     (Tensor([1., 3.], dtype=float64), Tensor([2., 4.], dtype=float64))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axis = normalize_axis("unstack", axis, x.ndim)
     if not x.shape[axis]:
         return ()
@@ -527,7 +527,7 @@ def split(
     >>> split(np.arange(5), [2])
     (Tensor([0, 1], dtype=int64), Tensor([2, 3, 4], dtype=int64))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axis = normalize_axis("split", axis, x.ndim)
     size, given = x.shape[axis], indices_or_sections
     if isinstance(given, (int, np.integer)):
@@ -577,7 +577,7 @@ def atleast_1d(x: TensorLike, /) -> Tensor:
     >>> atleast_1d(5.0)
     Tensor([5.], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return x if x.ndim else reshape(x, (1,))
 
 
@@ -587,7 +587,7 @@ def atleast_2d(x: TensorLike, /) -> Tensor:
     >>> atleast_2d([1.0, 2.0])
     Tensor([[1., 2.]], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return x if x.ndim > 1 else reshape(x, (1, x.size))
 
 
@@ -598,7 +598,7 @@ def atleast_3d(x: TensorLike, /) -> Tensor:
     >>> atleast_3d(np.zeros(4)).shape, atleast_3d(np.zeros((4, 2))).shape
     ((1, 4, 1), (4, 2, 1))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return x if x.ndim > 2 else reshape(x, (*atleast_2d(x).shape, 1))
 
 
@@ -608,7 +608,7 @@ def broadcast_arrays(*arrays: TensorLike) -> list[Tensor]:
     >>> [x.shape for x in broadcast_arrays(np.zeros((2, 1)), np.zeros(3))]
     [(2, 3), (2, 3)]
     """
-    given = tensors.as_tensors(*arrays)
+    given = conversion.as_tensors(*arrays)
     shape = broadcast_shapes("broadcast_arrays", *[x.shape for x in given])
     return [broadcast_to(x, shape) for x in given]
 
@@ -624,7 +624,7 @@ def meshgrid(*arrays: TensorLike, indexing: str = "xy") -> list[Tensor]:
     """
     if indexing not in ("xy", "ij"):
         raise ArgumentError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
-    given = tensors.as_tensors(*arrays)
+    given = conversion.as_tensors(*arrays)
     places = list(range(len(given)))
     if indexing == "xy" and len(given) > 1:
         places[:2] = [1, 0]
@@ -646,7 +646,7 @@ def tile(x: TensorLike, repetitions: int | Sequence[int], /) -> Tensor:
     Tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     times = _wholes("tile", _listed(repetitions))
     if min(times, default=0) < 0:
         raise ArgumentError(f"tile: repetitions {repetitions!r} cannot be negative")
@@ -665,11 +665,11 @@ def repeat(x: TensorLike, repeats: int | TensorLike, /, *, axis: int | None = No
     >>> repeat(np.array([1, 2]), 2), repeat(np.array([1, 2]), [3, 1])
     (Tensor([1, 1, 2, 2], dtype=int64), Tensor([1, 1, 1, 2], dtype=int64))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
     axis = normalize_axis("repeat", axis, x.ndim)
-    times = tensors.as_tensor(repeats).numpy()
+    times = conversion.as_tensor(repeats).numpy()
     if times.dtype.kind not in "iu" or times.ndim > 1 or np.any(times < 0):
         raise ArgumentError(
             f"repeat: repeats are integers, not negative: one, or a row of them, not {repeats!r}"
@@ -695,7 +695,7 @@ def flip(x: TensorLike, /, *, axis: int | Sequence[int] | None = None) -> Tensor
     Tensor([[2, 1],
             [4, 3]], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axes = normalize_axes("flip", axis, x.ndim)
     return x[tuple([slice(None, None, -1 if i in axes else None) for i in range(x.ndim)])]
 
@@ -709,7 +709,7 @@ def roll(
     >>> roll(np.arange(5), 2)
     Tensor([3, 4, 0, 1, 2], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if axis is None:
         row = roll(reshape(x, -1), sum(_wholes("roll", _listed(shift))), axis=0)
         return reshape(row, x.shape)
@@ -732,7 +732,7 @@ def rot90(x: TensorLike, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     Tensor([[2, 4],
             [1, 3]], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     first, second = _two_axes("rot90", x, axes)
     k = _wholes("rot90", [k])[0] % 4
     if k == 2:
@@ -764,7 +764,7 @@ def pad(x: TensorLike, pad_width: Any, mode: str = "constant", constant_values: 
     >>> pad(np.array([1, 2, 3]), (2, 1)), pad(np.array([1, 2, 3]), 2, "reflect")
     (Tensor([0, 0, 1, 2, 3, 0], dtype=int64), Tensor([3, 2, 1, 2, 3, 2, 1], dtype=int64))
     """
-    found = tensors.as_tensor(x)
+    found = conversion.as_tensor(x)
     if mode not in _MODES:
         raise ArgumentError(f"pad: mode is one of {', '.join(_MODES)}, not {mode!r}")
     widths = [tuple(_wholes("pad", pair)) for pair in _pairs("pad_width", pad_width, found.ndim)]
@@ -805,7 +805,7 @@ def _padded(x: Tensor, widths: list[tuple[int, ...]], values: list[list[Any]]) -
 def _pairs(name: str, given: Any, ndim: int) -> list[list[Any]]:
     """A pair for each axis, of NumPy's forms: n, (n,), (before, behind), ((before, behind),), or
     all of them."""
-    array = tensors.to_array(given)
+    array = conversion.to_array(given)
     try:
         found: list[list[Any]] = np.broadcast_to(array, (ndim, 2)).tolist()
     except ValueError:
@@ -823,7 +823,7 @@ def tril(x: TensorLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1., 0., 0.],
             [1., 1., 0.]], dtype=float64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return _triangle("tril", x, lambda rows, columns: np.tri(rows, columns, k, bool))
 
 
@@ -835,7 +835,7 @@ def triu(x: TensorLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1., 1., 1.],
             [0., 1., 1.]], dtype=float64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return _triangle("triu", x, lambda rows, columns: ~np.tri(rows, columns, k - 1, bool))
 
 
@@ -852,7 +852,7 @@ def diagonal(x: TensorLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) 
     >>> diagonal(np.array([[1, 2, 3], [4, 5, 6]]), 1)
     Tensor([2, 6], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axes = _two_axes("diagonal", x, (axis1, axis2))
     rest = [i for i in range(x.ndim) if i not in axes]
     rows, columns = [x.shape[a] for a in axes]
@@ -874,7 +874,7 @@ def diag(x: TensorLike, /, k: int = 0) -> Tensor:
             [0, 0, 2],
             [0, 0, 0]], dtype=int64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if x.ndim not in (1, 2):
         raise ShapeError(f"diag: takes a row or a matrix, not shape {x.shape}")
     if x.ndim == 2:
@@ -900,7 +900,7 @@ def sum_to(x: Any, shape: Shape, /) -> Any:
     """A Tensor, or a bare NumPy array, summed over the axes along which `shape` would be broadcast
     to it: the transpose of broadcasting. Itself if it is what would be broadcast.
 
-    >>> sum_to(tensors.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
+    >>> sum_to(conversion.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
     Tensor([4., 6.], dtype=float32)
     """
     axis = _repeated(x.shape, shape)
@@ -930,7 +930,7 @@ def to_device(x: TensorLike, device: str | Device, /) -> Tensor:
     >>> to_device([1.0, 2.0], "numpy")
     Tensor([1., 2.], dtype=float32)
     """
-    x, target = tensors.as_tensor(x), backends.find(device)
+    x, target = conversion.as_tensor(x), backends.find(device)
     if target in (x._device, x._device.base):  # of a batch, and of a trace, on that device
         return x
     return _moved(x, target)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import conversion, dtypes
 from ..arguments import Axis, Shape, normalize_axes
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -47,7 +47,7 @@ class _Scaled(Op, abstract=True):
     examples = (example(axis=-1), example(axis=0), example(axis=1))
 
     def __call__(self, x: TensorLike, /, axis: Axis = -1) -> Tensor:
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         return unary(self, x, {"axis": normalize_axes(self.name, axis, x._data.ndim)})
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[Any]:
@@ -200,7 +200,7 @@ def embedding(indices: TensorLike, table: TensorLike, /) -> Tensor:
             [3., 4.],
             [1., 2.]], dtype=float32)
     """
-    indices, table = tensors.as_tensors(indices, table)
+    indices, table = conversion.as_tensors(indices, table)
     if dtypes.kind(indices.dtype) not in "iu":
         raise DtypeError(f"embedding: the indices are integers, not {indices.dtype}")
     if not table.ndim:
@@ -235,7 +235,7 @@ def dot_product_attention(
     <BLANKLINE>
              [[2.]]]], dtype=float64)
     """
-    query, key, value = map(as_float, tensors.as_tensors(query, key, value))
+    query, key, value = map(as_float, conversion.as_tensors(query, key, value))
     _check_attention(query.shape, key.shape, value.shape)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = matmul(permute_dims(query * scale, (0, 2, 1, 3)), permute_dims(key, (0, 2, 3, 1)))
@@ -271,7 +271,7 @@ def _seen(scores: Tensor, mask: TensorLike | None, is_causal: bool) -> Tensor | 
     """Which keys a query may see, if not all."""
     seen = None
     if mask is not None:
-        seen = tensors.as_tensor(mask, like=scores)
+        seen = conversion.as_tensor(mask, like=scores)
         if seen.dtype != dtypes.bool_:
             raise DtypeError(
                 f"dot_product_attention: the mask is boolean, not {seen.dtype}; numbers to add to "
@@ -288,7 +288,7 @@ def _seen(scores: Tensor, mask: TensorLike | None, is_causal: bool) -> Tensor | 
 def _onto_scores(
     name: str, scores: Tensor, other: TensorLike, combine: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    other = tensors.as_tensor(other, like=scores)
+    other = conversion.as_tensor(other, like=scores)
     try:
         fits = np.broadcast_shapes(scores.shape, other.shape) == scores.shape
     except ValueError:

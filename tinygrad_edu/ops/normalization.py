@@ -12,10 +12,11 @@ import numpy as np
 from .. import dtypes, tape
 from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
+from ..conversion import as_tensor
 from ..dispatch import apply, unary
 from ..errors import ArgumentError, ShapeError
 from ..op import Aval, Op
-from ..tensors import Tensor, TensorLike, as_tensor
+from ..tensors import Tensor, TensorLike
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient
 from .kernels import constants, dots, in_float32, row_of_ones, sum_up, total

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tape, tensors
+from .. import conversion, dtypes, tape
 from ..arguments import Axis, Shape, normalize_axes, normalize_axis
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -97,7 +97,7 @@ class Reduction(Op, abstract=True):
     )
 
     def __call__(self, x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         ndim = x._data.ndim
         axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
@@ -151,7 +151,7 @@ class _Accumulation(Reduction, abstract=True):
         if dtype is not None:
             x, wanted = summand(self.name, x, dtype)
             return astype(self(x, axis=axis, keepdims=keepdims), wanted)
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         ndim = x._data.ndim
         axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
         return unary(self, x, {"axis": axes, "keepdims": keepdims})
@@ -468,7 +468,7 @@ class Argmax(Op):
     def __call__(
         self, x: TensorLike, /, *, axis: int | None = None, keepdims: bool = False
     ) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         if axis is not None:
             axis = normalize_axis(self.name, axis, x.ndim)
         return apply(self, x, axis=axis, keepdims=keepdims)
@@ -774,7 +774,7 @@ def count_nonzero(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False
     >>> count_nonzero(np.array([[0.0, 1.0], [2.0, np.nan]]), axis=1)
     Tensor([1, 2], dtype=int32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axes = normalize_axes("count_nonzero", axis, x.ndim)
     return sum(not_equal(x, 0), axis=axes, keepdims=keepdims)
 
@@ -785,7 +785,7 @@ def nansum(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Te
     >>> nansum(np.array([1.0, np.nan, 2.0]))
     Tensor(3., dtype=float64)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axes = normalize_axes("nansum", axis, x.ndim)
     return sum(where(isnan(x), 0, x), axis=axes, keepdims=keepdims)
 
@@ -827,7 +827,7 @@ def nanmin(x: TensorLike, /, *, axis: Axis = None, keepdims: bool = False) -> Te
 def _extreme_of_numbers(
     name: str, extreme: Reduction, worst: float, given: TensorLike, axis: Axis, keepdims: bool
 ) -> Tensor:
-    x = tensors.as_tensor(given)
+    x = conversion.as_tensor(given)
     axes = normalize_axes(name, axis, x.ndim)
     if not dtypes.is_float(x.dtype):
         return extreme(x, axis=axes, keepdims=keepdims)
@@ -838,7 +838,7 @@ def _extreme_of_numbers(
 
 def as_float(x: TensorLike) -> Tensor:
     """x as a Tensor of a float dtype: integers and booleans become float32."""
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
 
 

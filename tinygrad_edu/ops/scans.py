@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import conversion, dtypes
 from ..arguments import normalize_axis, whole
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -84,7 +84,7 @@ class _Accumulation(Op, abstract=True):
             x, wanted = summand(self.name, x, dtype)
             found = self(x, axis=axis, include_initial=include_initial)
             return astype(found, wanted)
-        x = x if isinstance(x, Tensor) else tensors.as_tensor(x)
+        x = x if isinstance(x, Tensor) else conversion.as_tensor(x)
         axis = one_axis(self.name, axis, x._data.ndim)
         found = unary(self, x, {"axis": axis, "reverse": False})
         if not include_initial:
@@ -371,7 +371,7 @@ def cummin(x: TensorLike, /, *, axis: int | None = None) -> Tensor:
 
 
 def _run(name: str, given: TensorLike, axis: int | None, largest: bool) -> Tensor:
-    x = tensors.as_tensor(given)
+    x = conversion.as_tensor(given)
     axis = one_axis(name, axis, x.ndim)
     return take_places(x, apply(_running_extreme, x, axis=axis, largest=largest), axis, False)
 
@@ -395,12 +395,12 @@ def diff(
     >>> diff([1, 4], prepend=[0])
     Tensor([1, 3], dtype=int32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axis = normalize_axis("diff", axis, x.ndim)
     n = whole("diff", "n", n, 0)
     if x.dtype == dtypes.bool_:
         raise DtypeError("diff: booleans have no difference; convert them with .astype('int32')")
-    parts = [tensors.as_tensor(p, like=x) for p in (prepend, x, append) if p is not None]
+    parts = [conversion.as_tensor(p, like=x) for p in (prepend, x, append) if p is not None]
     for part in parts:
         shape = (*part.shape[:axis], *x.shape[axis : axis + 1], *part.shape[axis + 1 :])
         if part.ndim != x.ndim or shape != x.shape:

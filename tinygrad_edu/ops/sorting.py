@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import conversion, dtypes, tensors
 from ..arguments import Axis, normalize_axes, normalize_axis, whole
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -82,7 +82,7 @@ class Argsort(Op):
         descending: bool = False,
         stable: bool = True,
     ) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         axis = normalize_axis(self.name, axis, x._data.ndim)
         return apply(self, x, axis=axis, descending=bool(descending))
 
@@ -116,7 +116,7 @@ def sort(
     >>> sort([3.0, 1.0, 2.0]), sort([3, 1, 2], descending=True)
     (Tensor([1., 2., 3.], dtype=float32), Tensor([3, 2, 1], dtype=int32))
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axis = normalize_axis("sort", axis, x.ndim)
     return take_places(x, argsort(x, axis=axis, descending=descending), axis, True)
 
@@ -138,7 +138,7 @@ def top_k(x: TensorLike, /, k: int, *, sorted: bool = True) -> TopK:
     >>> top_k([3.0, 1.0, 4.0, 1.0, 5.0], 2).values
     Tensor([5., 4.], dtype=float32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if not x.ndim:
         raise ShapeError("top_k: a 0-d array has no axis to choose from")
     size = x.shape[-1]
@@ -312,7 +312,7 @@ def _quantile(
     size = math.prod([x.shape[a] for a in axes])
     if not size:
         raise ShapeError(f"{name}: nothing to choose from along axis {axes} of {x.shape}")
-    shares = tensors.to_array(q, dtypes.float64)
+    shares = conversion.to_array(q, dtypes.float64)
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ArgumentError(f"{name}: q is between 0 and 1, not {q!r}")
     if method not in _BETWEEN:
@@ -391,7 +391,7 @@ class Searchsorted(Op):
         if side not in ("left", "right"):
             raise ArgumentError(f"searchsorted: side is 'left' or 'right', not {side!r}")
         if sorter is not None:
-            x1 = tensors.as_tensor(x1)[tensors.as_tensor(sorter)]
+            x1 = conversion.as_tensor(x1)[conversion.as_tensor(sorter)]
         return apply(self, x1, x2, side=side)
 
     def operand_dtypes(self, given: Any, kind: type[Tensor]) -> list[DType | None]:
@@ -446,7 +446,7 @@ def unique_all(x: TensorLike, /) -> UniqueAll:
     >>> unique_all([3, 1, 3]).inverse_indices
     Tensor([1, 0, 1], dtype=int32)
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     array = x._device.to_numpy(x._data)
     found = np.unique(
         array, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
@@ -504,7 +504,7 @@ def bincount(x: TensorLike, /, weights: TensorLike | None = None, minlength: int
     >>> bincount([1, 0, 1]), bincount([1, 0, 1], weights=[0.5, 1.0, 2.0], minlength=3)
     (Tensor([1, 2], dtype=int32), Tensor([1. , 2.5, 0. ], dtype=float32))
     """
-    x, *rest = tensors.as_tensors(*([x] if weights is None else [x, weights]))
+    x, *rest = conversion.as_tensors(*([x] if weights is None else [x, weights]))
     if dtypes.kind(x.dtype) not in "iu" and x.size:
         raise DtypeError(f"bincount: x holds integers, not {x.dtype}")
     if x.ndim != 1:

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .. import dtypes, tensors
+from .. import conversion, dtypes
 from ..arguments import Shape, normalize_axis
 from ..backends import Array
 from ..dispatch import apply, unary
@@ -268,7 +268,8 @@ class ConvTranspose(_Convolution):
         groups: int = 1,
     ) -> Tensor:
         first = _is_first(self.name, data_format)
-        x, kernel = _channels_last(tensors.as_tensor(inputs), first), tensors.as_tensor(kernel)
+        x = _channels_last(conversion.as_tensor(inputs), first)
+        kernel = conversion.as_tensor(kernel)
         axes = _spatial(self.name, x.shape, kernel.shape)
         more = output_padding
         how = _transposed_geometry(
@@ -379,8 +380,8 @@ class ConvKernel(_Convolution):
         groups: int = 1,
     ) -> Tensor:
         first = _is_first(self.name, data_format)
-        x = _channels_last(tensors.as_tensor(inputs), first)
-        g = _channels_last(tensors.as_tensor(outputs), first)
+        x = _channels_last(conversion.as_tensor(inputs), first)
+        g = _channels_last(conversion.as_tensor(outputs), first)
         axes = _spatial(self.name, x.shape, g.shape)
         groups = _one(self.name, "groups", groups)
         window = _each(self.name, "window", window, axes)
@@ -461,7 +462,7 @@ def depthwise_conv(
              [ 3., 40.]]], dtype=float32)
     """
     name = "depthwise_conv"
-    kernel = tensors.as_tensor(kernel)
+    kernel = conversion.as_tensor(kernel)
     if kernel.ndim < 3:
         raise ShapeError(
             f"{name}: a kernel has shape (*window, channels, multiplier), not {kernel.shape}"
@@ -488,7 +489,7 @@ def separable_conv(
              [43.]]], dtype=float32)
     """
     apart = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
-    pointwise_kernel = tensors.as_tensor(pointwise_kernel)
+    pointwise_kernel = conversion.as_tensor(pointwise_kernel)
     if set(pointwise_kernel.shape[:-2]) - {1}:
         raise ShapeError(
             "separable_conv: the pointwise kernel has a window of 1 along every axis, not shape "
@@ -502,7 +503,7 @@ def _conv(
     dilation: Any, groups: Any,
 ) -> Tensor:  # fmt: skip
     first = _is_first(name, data_format)
-    x, kernel = _channels_last(tensors.as_tensor(inputs), first), tensors.as_tensor(kernel)
+    x, kernel = _channels_last(conversion.as_tensor(inputs), first), conversion.as_tensor(kernel)
     axes = _spatial(name, x.shape, kernel.shape)
     how = _checked(name, x.shape, kernel.shape, strides, padding, dilation, groups, axes)
     return _channels_back(apply(conv, x, kernel, **how._asdict()), first)
@@ -829,7 +830,7 @@ class SlidingWindows(Op):
         dilation: int = 1,
         padding: Pair = (0, 0),
     ) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         axis = normalize_axis(self.name, axis, x.ndim)
         slide = _slide(self.name, x.shape[axis], size, step, dilation, padding)
         return unary(self, x, {"axis": axis, **slide})
@@ -889,7 +890,7 @@ class OverlapAdd(Op):
         dilation: int = 1,
         padding: Pair = (0, 0),
     ) -> Tensor:
-        x = tensors.as_tensor(windows)
+        x = conversion.as_tensor(windows)
         if x.ndim < 2:
             raise ShapeError(f"{self.name}: takes windows along a last axis, not shape {x.shape}")
         axis = normalize_axis(self.name, axis, x.ndim - 1)
@@ -938,7 +939,7 @@ class WindowMax(Op):
     def __call__(
         self, x: TensorLike, /, size: int, *, axis: int = -1, step: int = 1, padding: Pair = (0, 0)
     ) -> Tensor:
-        x = tensors.as_tensor(x)
+        x = conversion.as_tensor(x)
         axis = normalize_axis(self.name, axis, x.ndim)
         slide = _slide(self.name, x.shape[axis], size, step, 1, padding)
         del slide["dilation"]
@@ -1145,7 +1146,7 @@ def _pool(
     """The inputs, channels last, and for each axis that windows slide along its number, and the
     windows' size, step and padding."""
     first = _is_first(name, data_format)
-    x = _channels_last(tensors.as_tensor(inputs), first)
+    x = _channels_last(conversion.as_tensor(inputs), first)
     axes = x.ndim - 2
     if axes < 1:
         raise ShapeError(
@@ -1184,7 +1185,7 @@ def unfold(
     >>> unfold(np.arange(4.0).reshape(1, 1, 4), 2).tolist()
     [[[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]]
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     axes = x.ndim - 2
     if axes < 1:
         raise ShapeError(f"unfold: takes (batch, channels, *sizes), not shape {x.shape}")
@@ -1210,7 +1211,7 @@ def fold(
     >>> fold([[[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]], (4,), 2).tolist()
     [[[0.0, 2.0, 4.0, 3.0]]]
     """
-    x = tensors.as_tensor(x)
+    x = conversion.as_tensor(x)
     if isinstance(output_size, int):
         output_size = (output_size, output_size)
     sizes = _each("fold", "output_size", output_size, len(output_size))

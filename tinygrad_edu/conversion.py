@@ -1,0 +1,198 @@
+"""From data to Tensors: what a user gives (numbers, nested lists, arrays, Variables) as a Tensor,
+as an operand, as an array that a Tensor can hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import backends, dtypes
+from .backends import Device
+from .dtypes import DType, DTypeLike
+from .errors import DeviceError, DtypeError, ShapeError
+from .tensors import Operators, Tensor, TensorLike, wrap
+
+
+def tensor(
+    data: TensorLike,
+    dtype: DTypeLike = None,
+    device: str | Device | None = None,
+    *,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A Tensor with a copy of `data`: numbers, nested lists of them, arrays, other Tensors.
+
+    Python numbers become float32, int32 or bool; an array keeps its dtype, unless `dtype` is given.
+    It lives on `device`, or where `data` lives, or on the current device.
+
+    Raises DtypeError for what is not numeric, or does not fit the dtype; ShapeError for ragged
+    lists.
+
+    >>> tensor([[1, 2], [3, 4]])
+    Tensor([[1, 2],
+            [3, 4]], dtype=int32)
+    >>> tensor(0.5, "float64", requires_grad=True)
+    Tensor(0.5, dtype=float64, requires_grad=True)
+    """
+    where = backends.find(device) if device is not None else None
+    if isinstance(data, Operators):
+        given = data.value
+        where = where or given._device
+        if where.level:  # stands for many values, or for any: it never changes, so it is a copy
+            if dtype is not None:
+                given = ops.astype(given, dtypes.as_dtype(dtype))
+            return _leaf(wrap(Tensor, given._data, where, None), requires_grad)
+        array = given._device.to_numpy(given._data)
+        array = array if dtype is None else cast(array, dtypes.as_dtype(dtype))
+    else:
+        array = to_array(data, None if dtype is None else dtypes.as_dtype(dtype))
+    where = where or backends.current()
+    return _leaf(wrap(Tensor, where.from_numpy(array), where, None), requires_grad)
+
+
+def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        tape.differentiable(made, "requires_grad")
+        made._record = tape.Leaf(tape.EVERY)
+    return made
+
+
+def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None) -> Tensor:
+    """x as a Tensor, itself if it is one: of `dtype`, and of the class and device of `like`."""
+    if x.__class__ is Tensor and dtype is None:
+        return x
+    if isinstance(x, Operators):
+        found = x.value
+    elif _holds_tensors(x):
+        found = _stacked(x)
+    else:
+        where = backends.current() if like is None else like.device
+        kind = type(like) if isinstance(like, Tensor) else Tensor
+        found = wrap(kind, where.from_numpy(to_array(x, dtype)), where, None)
+    return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
+
+
+def as_tensors(*xs: Any) -> list[Tensor]:
+    """Several values as Tensors, those that are none yet on the device of those that are."""
+    found = [x.value if isinstance(x, Operators) else x for x in xs]
+    given = [x for x in found if isinstance(x, Tensor)]
+    like = given[0] if given else None
+    return [x if isinstance(x, Tensor) else as_tensor(x, like=like) for x in found]
+
+
+def borrowed(array: np.ndarray, dtype: DTypeLike = None) -> Tensor:
+    """An array on the current device for a short while, without a copy where that is safe: nobody
+    may change it meanwhile."""
+    here = backends.current()
+    if dtype is not None or array.__class__ is not np.ndarray or not dtypes.is_own(array.dtype):
+        array = to_array(array, None if dtype is None else dtypes.as_dtype(dtype))
+    return wrap(Tensor, here.adopt(array), here, None)
+
+
+def fitting(value: Any, held: Tensor, where: str) -> Tensor:
+    """A value that is to go into `held`, as a Tensor of its dtype and on its device.
+
+    Raises DtypeError, for the method `where`, if that would lose something: a float for integers,
+    a wider float for a narrower one. DeviceError if it is on another device.
+    """
+    dtype = held._data.dtype
+    if isinstance(value, Operators):
+        given = value if isinstance(value, Tensor) else value.value
+        if given._device is not held._device and held._device.level:
+            given = held._device.lift(given)
+        if given._device is not held._device and not given._device.level:
+            raise DeviceError(
+                f"{where}: what it goes into is on device {held.device.name!r} and the value on "
+                f"{given.device.name!r}: use value.to({held.device.name!r})"
+            )
+        if given._data.dtype is dtype:
+            return given
+        own, together = given.dtype, dtypes.promote(dtype, given.dtype)
+    else:
+        own = to_array(value).dtype
+        together = dtypes.promote(dtype, own)
+        if is_weak(value) or isinstance(value, np.generic):
+            number = {"b": bool, "i": int, "f": float}[dtypes.kind(own)]
+            together = dtypes.promote_weak(dtype, number)
+    if together != dtype:
+        raise DtypeError(
+            f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
+            f".astype({dtype.name!r})"
+        )
+    return as_tensor(value, dtype, held)
+
+
+def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
+    """An operand as what operations work with: a Variable's Tensor, a Python number, an array."""
+    if isinstance(x, Operators):
+        return x.value
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, bool):
+        return x
+    if isinstance(x, (int, float)):  # or of classes of their own, as those of enum are
+        return x.__index__() if isinstance(x, int) else float(x)
+    return _stacked(x) if _holds_tensors(x) else to_array(x)
+
+
+def _holds_tensors(data: Any) -> bool:
+    """Whether nested lists hold a Tensor, which might be on a tape."""
+    if isinstance(data, (list, tuple)):
+        return any(map(_holds_tensors, data))
+    return isinstance(data, Operators)
+
+
+def _stacked(data: Any) -> Tensor:
+    """Nested lists that hold Tensors as one Tensor, joined by an operation that is recorded."""
+    return ops.stack([_stacked(x) if isinstance(x, (list, tuple)) else x for x in data])
+
+
+def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
+    """Data as a NumPy array of a dtype that a Tensor can hold, without a copy where possible."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"a Tensor is rectangular: {error}") from None
+    if array.dtype == object and isinstance(data, int):
+        raise DtypeError(f"{data} does not fit in any integer dtype")
+    if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
+        hint = ": complex numbers are not supported" if array.dtype.kind == "c" else ""
+        kind = type(data).__name__ if array.dtype == object else array.dtype
+        raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
+    if dtype is None and is_weak(data) and array.dtype in _WIDE:
+        dtype = _WIDE[array.dtype]
+    return cast(array, dtypes.as_dtype(array.dtype) if dtype is None else dtype)
+
+
+# What NumPy makes of Python's numbers, and what they are here.
+_WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
+
+
+def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """An array in another dtype. Raises DtypeError for numbers that an integer cannot hold."""
+    if array.dtype is dtype:
+        return array
+    if array.dtype == dtype:  # another object for the same dtype
+        return array.view(dtype)
+    if dtype.kind in "iu" and dtypes.is_float(array.dtype) and not np.isfinite(array).all():
+        raise DtypeError(f"NaN and infinity do not fit in {dtype}")
+    if dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            outside = low if low < limits.min else high
+            raise DtypeError(f"{outside} does not fit in {dtype}; ask for a wider dtype")
+    return array.astype(dtype)
+
+
+def is_weak(data: Any) -> bool:
+    """Whether data has no dtype of its own: Python numbers, and nested lists of nothing else."""
+    if isinstance(data, (list, tuple)):
+        return all(map(is_weak, data))
+    return not hasattr(data, "dtype")
+
+
+# These modules need this one when they are imported.
+from . import ops, tape  # noqa: E402
