@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from . import dtypes, tape
+from . import dtypes, lines, tape
 from .arguments import Shape
 from .backends import Array, Device
 from .conversion import as_tensor
@@ -75,7 +75,7 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         if self.code is None:
             return ""
-        line = tape.line_of(self.code, self.instruction)
+        line = lines.line_of(self.code, self.instruction)
         return f"{line} (backward)" if self.backward else line
 
 

@@ -418,7 +418,7 @@ class Operators:
         >>> x.grad
         Tensor([2., 4.], dtype=float32)
         """
-        tape.backward(self.value, gradient, retain_graph, create_graph)
+        walk.backward(self.value, gradient, retain_graph, create_graph)
 
 
 class Tensor(Operators):
@@ -540,5 +540,5 @@ def _rebuild(kind: type[Tensor], array: np.ndarray, device: str, requires_grad: 
 
 
 # Needed when a Tensor is used; these modules need Tensor when they are imported.
-from . import conversion, interop, ops, tape  # noqa: E402
+from . import conversion, interop, ops, tape, walk  # noqa: E402
 from .dispatch import binary  # noqa: E402

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import backends, conversion, dtypes, tape, traces
+from . import backends, conversion, dtypes, lines, tape, traces, walk
 from .arguments import Shape
 from .backends import Array, Device
 from .dtypes import DType
@@ -517,14 +517,14 @@ def _of_numbers(op: Op, arrays: Sequence[Any], trace: Trace) -> tuple[tuple[Any,
 def place() -> Place:
     """The user's line that is being run; in a backward pass that of the operation it is at."""
     frame = sys._getframe(1)
-    while tape.in_library[frame.f_code.co_filename] and frame.f_back is not None:
+    while lines.in_library[frame.f_code.co_filename] and frame.f_back is not None:
         if frame.f_code is _WALK and (made := frame.f_locals.get("made")) is not None:
             return Place(made.code, made.instruction, True)
         frame = frame.f_back
     return Place(frame.f_code, frame.f_lasti)
 
 
-_WALK = tape.walk_back.__code__
+_WALK = walk.walk_back.__code__
 
 
 def _ended(array: Traced) -> str:

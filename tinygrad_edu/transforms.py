@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import batching, conversion, dtypes, ops, tape, tensors, tracing, tree
+from . import batching, conversion, dtypes, ops, tape, tensors, tracing, tree, walk
 from .dispatch import apply, picked
 from .errors import ArgumentError, GradientError, ShapeError, TracingError
 from .graph import Graph
@@ -71,7 +71,7 @@ def value_and_grad(
         value, aux = _pair(result) if has_aux else (result, None)
         value = _scalar(value)
         pending: dict[Any, Any] = {}
-        tape.seed(pending, value, None, "grad")
+        walk.seed(pending, value, None, "grad")
         found = recording._pulled_back(pending, [x._record for x in followed])
         gradients = structure.unflatten(_filled(found, followed))
         return (

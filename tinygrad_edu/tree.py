@@ -135,6 +135,8 @@ _UNKNOWN = object()
 
 def leaves(tree: Any) -> list[Any]:
     """The leaves of a nested structure, in order."""
+    if _CONTAINERS.get(tree.__class__, _UNKNOWN) is None:  # mostly it is one itself
+        return [tree]
     return flatten(tree)[0]
 
 

@@ -1,0 +1,273 @@
+"""The walk back over a tape: reverse-mode differentiation.
+
+It is one loop over the records in reverse order, asking each operation for its vector-Jacobian
+product. `GradientTape.gradient`, `Tensor.backward()` and `grad` all end here.
+
+Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import backends, dtypes, tape, traces
+from .errors import GradientError, ShapeError
+from .tape import Leaf, Node, Record
+from .tensors import Tensor, around, wrap
+
+
+def walk_back(
+    records: Sequence[Record],
+    pending: dict[Node | None, Any],
+    sources: Sequence[Node | None],
+    wanted: set[Node | None] | None = None,
+) -> list[Tensor | None]:
+    """The cotangent of each source, given that of each target: reverse-mode differentiation.
+
+    `records` stand in the order in which they were made, which is gone back over, each record once.
+    `wanted` are the sources and what depends on one, where that is known; else a first loop finds
+    it. Where nobody records the walk, cotangents on the NumPy device are bare arrays, which most
+    rules take as well as Tensors.
+    """
+    asked = set(sources)
+    asked.discard(None)
+    if wanted is None:
+        wanted = set(asked)
+        for made in records:
+            parents = made.parents
+            if parents is None:
+                raise _freed(made)
+            if not wanted.isdisjoint(parents):
+                wanted.add(made)
+    unrecorded = tape.current.get() is tape.PAUSED and not backends.numpy.kernels.observed
+    for made in reversed(records):
+        cotangent = pending.get(made) if made in asked else pending.pop(made, None)
+        if cotangent is None:
+            continue
+        op, parents, inputs, params = made.op, made.parents, made.operands, made.params
+        rules: Any = op.gradients
+        out: Any = made.outputs
+        is_array = isinstance(cotangent, _ARRAYS)
+        if made.bare:
+            if is_array or (unrecorded and _is_plain(cotangent)):
+                data = cotangent if is_array else cotangent._data[()]
+                if data.shape != out.shape and not op.keeps_narrow(made):
+                    data = ops.broadcast_to.of(data, shape=out.shape)
+                given = None
+                if rules is None:  # their vjp gives them at once
+                    needed = [node in wanted for node in parents]
+                    given = rules = op.vjp(needed, data, out, inputs, params)
+                for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
+                    if node in wanted and rule is not None:
+                        if given:
+                            gradient = rule
+                        elif params or len(inputs) != 2:
+                            gradient = rule(data, out, *inputs, **params)
+                        else:  # as most are; and without stars a call takes a third of the time
+                            gradient = rule(data, out, inputs[0], inputs[1])
+                        if gradient is not None:
+                            shape = gradient.shape
+                            narrow = not shape and node.__class__ is Record
+                            if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
+                                gradient = _fitted(gradient, node, x)
+                            pending[node] = (
+                                _sum(pending[node], gradient) if node in pending else gradient
+                            )
+                continue
+            inputs = made.inputs
+        if is_array:
+            cotangent = around(cotangent)
+        if rules is None:
+            needed = [node in wanted for node in parents]
+            if True not in needed:
+                continue
+            found = op.pull_back(made, needed, cotangent)
+            for node, x, gradient in zip(parents, inputs, found, strict=True):
+                if gradient is not None and node in wanted:
+                    gradient = gradient if x is None else _fitted(gradient, node, x._data)
+                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
+            continue
+        if cotangent._data.shape != out.shape and not op.keeps_narrow(made):
+            cotangent = ops.broadcast_to(cotangent, out.shape)
+        if op.needs_out:
+            device = cotangent._device
+            if out.__class__ is not device.array_type or device.level:
+                device = made.device(device)
+            out = wrap(cotangent.__class__, out, device, made)
+        else:
+            out = None
+        for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
+            if node in wanted and rule is not None:
+                gradient = rule(cotangent, out, *inputs, **params)
+                if gradient is not None:
+                    given, like = gradient._data, x._data
+                    if given.dtype is not like.dtype or given.shape != like.shape:
+                        gradient = _fitted(gradient, node, like)
+                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
+    pending[None] = None  # where nothing connects
+    wholes = []
+    for source in sources:
+        cotangent = pending.get(source)
+        if isinstance(cotangent, _ARRAYS):
+            cotangent = wrap(Tensor, cotangent, backends.numpy, None)
+        if source.__class__ is Record and cotangent is not None:
+            cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
+        wholes.append(cotangent)
+    return wholes
+
+
+_ARRAYS = (np.ndarray, np.generic)
+"""What the cotangents of a walk that nobody records may be on the NumPy device."""
+
+
+def _is_plain(cotangent: Any) -> bool:
+    """Whether a cotangent is a Tensor of which the array tells everything."""
+    return cotangent.__class__ is Tensor and cotangent._device is backends.numpy
+
+
+def _sum(x: Any, y: Any) -> Any:
+    """Two cotangents of one value together: Tensors, arrays, or parts."""
+    if x.__class__ is not y.__class__:
+        x, y = around(x), around(y)
+    return x + y
+
+
+def _freed(made: Record) -> GradientError:
+    return GradientError(
+        f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
+        "keep it there with retain_graph=True or a persistent tape"
+    )
+
+
+def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
+    """What an operation's rule gave for an input, in the shape and dtype of its array `like`.
+
+    Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
+    needs it whole: the gradient of a mean is one number, not a million equal ones.
+    """
+    given: Any = cotangent if isinstance(cotangent, _ARRAYS) else cotangent._data
+    shape = like.shape
+    if given.shape != shape:
+        cotangent = ops.movement.sum_to(cotangent, shape)
+        if node.__class__ is Leaf and cotangent.shape != shape:
+            cotangent = ops.broadcast_to.of(cotangent, shape=shape)
+    return cotangent if given.dtype is like.dtype else ops.astype.of(cotangent, dtype=like.dtype)
+
+
+def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
+    """Add the cotangent that a walk back from a target starts from: ones unless given."""
+    target = tape.differentiable(end, where)
+    node = target._record
+    if cotangent is None:
+        data, device = target._data, target._device
+        one = np.ones(data.shape, data.dtype) if data.shape else _one(data.dtype)
+        start = wrap(target.__class__, device.adopt(one), device, None)
+    elif (
+        cotangent.__class__ is target.__class__
+        and cotangent._data.dtype is target._data.dtype
+        and cotangent._data.shape == target._data.shape
+    ):
+        start = cotangent
+    else:
+        given = conversion.as_tensor(cotangent, like=target)
+        if given.shape != target.shape:
+            raise ShapeError(
+                f"{where}: a cotangent of shape {given.shape} does not fit a target of shape "
+                f"{target.shape}"
+            )
+        start = ops.astype(given, target.dtype)
+    if node is not None:
+        pending[node] = pending[node] + start if node in pending else start
+
+
+@functools.lru_cache
+def _one(dtype: dtypes.DType) -> np.ndarray:
+    """Where nearly every walk starts: the 1 of a dtype."""
+    one = np.ones((), dtype)
+    one.flags.writeable = False
+    return one.view()  # of which nobody can change that
+
+
+_in_order = operator.attrgetter("sequence")
+
+
+def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf], set[Node | None]]:
+    """What the tape of this number holds behind `target`: records in order, leaves, and both."""
+    seen: set[Node | None] = {target}
+    records: list[Record] = []
+    leaves: list[Leaf] = []
+    stack: list[Any] = [target]
+    while stack:
+        node = stack.pop()
+        if node.__class__ is Leaf:
+            leaves.append(node)
+            continue
+        records.append(node)
+        if node.parents is None:
+            raise _freed(node)
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                tapes = parent.tapes
+                if tapes is tape.EVERY or number in tapes:
+                    seen.add(parent)
+                    stack.append(parent)
+    records.sort(key=_in_order)
+    return records, leaves, seen
+
+
+def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
+    """`Tensor.backward`, which documents it."""
+    tape.differentiable(target, "backward")
+    node = target._record
+    # What is traced may be differentiated later, also what no tape follows now.
+    is_traced = traces.current() is not None
+    if isinstance(node, Leaf) and tape.ALWAYS in node.tapes:
+        records, leaves, wanted = list[Record](), [node], set[Node | None]([node])
+    elif isinstance(node, Record) and tape.ALWAYS in node.tapes:
+        records, leaves, wanted = reachable(node, tape.ALWAYS)
+    else:
+        inside = (
+            "; inside of jit, an argument is no such value: use a Variable there, or a tensor from "
+            "outside, or a GradientTape"
+        )
+        raise GradientError(
+            "backward: nothing was recorded, because no value that this one was computed from "
+            "requires gradients: make one with edu.tensor(..., requires_grad=True), or "
+            f"edu.Variable(..., requires_grad=True), outside no_grad(){inside * is_traced}"
+        )
+    if gradient is None and target.size != 1:
+        raise GradientError(
+            f"backward: a tensor of shape {target.shape} is not a scalar: call it on a mean() or "
+            "sum(), or give backward(gradient) a cotangent of this shape"
+        )
+    pending: dict[Node | None, Any] = {}
+    seed(pending, target, gradient, "backward")
+    before = tape.current.get()
+    tape.current.set(
+        tape.Recording(create_graph, before.tapes, before.explicit)
+        if create_graph or before.tapes or is_traced
+        else tape.PAUSED
+    )
+    try:
+        found = walk_back(records, pending, leaves, wanted)
+        sums = [_added(leaf.grad, new) for leaf, new in zip(leaves, found, strict=True)]
+    finally:
+        tape.current.set(before)
+    for leaf, total in zip(leaves, sums, strict=True):
+        leaf.grad = total
+    if not (retain_graph or create_graph):
+        tape.free(records, tape.ALWAYS)
+
+
+def _added(held: Tensor | None, new: Tensor | None) -> Tensor | None:
+    """A gradient and what is added to it, where there are any."""
+    return held + new if held is not None and new is not None else held if new is None else new
+
+
+# These modules need this one when they are imported.
+from . import conversion, ops  # noqa: E402
