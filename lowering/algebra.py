@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tinygrad_edu import dtypes, ops, tracing, transforms
+from tinygrad_edu import custom, dtypes, ops, tracing
 from tinygrad_edu.graph import Equation, Graph, Value, inferred
 from tinygrad_edu.op import Op
 from tinygrad_edu.ops.activations import gate
@@ -289,7 +289,7 @@ _EXACT: Mapping[Op, Sequence[Rule]] = {
     ops.identity: (_nothing,),
     ops.stop_gradient: (_nothing,),
     tracing.assigned: (_nothing,),
-    transforms.custom: (_first_ones,),
+    custom.custom: (_first_ones,),
     ops.astype: (_nothing, _cast_of_cast),
     ops.reshape: (_nothing, _of_one_number, _reshaped),
     ops.permute_dims: (_of_one_number, _permuted),

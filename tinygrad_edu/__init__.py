@@ -24,23 +24,16 @@ from .batching import vmap
 from .checking import check_grads
 from .compilation import jit
 from .conversion import tensor
+from .custom import checkpoint, custom_gradient
 from .debugging import debug_print, profile
+from .derivatives import hessian, jacobian, jvp, vjp
 from .errors import Error
 from .graph import Graph
 from .op import Elementwise, Op
 from .ops import *
 from .tape import GradientTape, no_grad
 from .tensors import Tensor, TensorLike
-from .transforms import (
-    checkpoint,
-    custom_gradient,
-    grad,
-    hessian,
-    jacobian,
-    jvp,
-    value_and_grad,
-    vjp,
-)
+from .transforms import grad, value_and_grad
 from .variable import Variable
 
 __version__ = "0.1.0"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import conversion, ops, tree
+from .derivatives import jvp
 from .errors import ArgumentError, GradientError
 from .tensors import Tensor
-from .transforms import grad, jvp
+from .transforms import grad
 
 _STEPS = {"float64": 2.0**-17, "float32": 2.0**-8, "float16": 2.0**-4, "bfloat16": 2.0**-3}
 """How far to step for a central difference: near the cube root of the dtype's precision."""

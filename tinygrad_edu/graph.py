@@ -187,7 +187,7 @@ class Graph:
         theirs: zeros where nothing connects. Effects do not happen again."""
         if not wanted:
             return []
-        from . import transforms  # which knows operations, some of which know graphs
+        from . import derivatives  # which knows operations, some of which know graphs
 
         def function(*given: Tensor) -> tuple[Tensor, ...]:
             every = list(arguments)
@@ -196,7 +196,7 @@ class Graph:
             outputs = self.without_effects.run(*every)
             return tuple([outputs[i] for i in cotangents])
 
-        pulling = transforms.vjp(function, *[arguments[i] for i in wanted])[1]
+        pulling = derivatives.vjp(function, *[arguments[i] for i in wanted])[1]
         return list(pulling(tuple(cotangents.values())))
 
     @cached_property

@@ -376,36 +376,6 @@ class GradientTape:
         return "\n".join([title, *describe(self._records)])
 
 
-class Passage:
-    """What was recorded between two moments: where it came from, and how to forget it."""
-
-    def __init__(self) -> None:
-        self._start = next_sequence()
-        self._marks = [(tape, len(tape._records)) for tape in current.get().tapes]
-
-    def inputs(self, outputs: Iterable[Tensor]) -> list[Tensor]:
-        """The Tensors from before that these outputs were computed from, as far as tapes know."""
-        seen: set[Node] = set()
-        found: dict[Node, Tensor] = {}
-        stack: list[tuple[Node | None, Tensor]] = [(y._record, y) for y in outputs]
-        while stack:
-            node, x = stack.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            if isinstance(node, Record) and node.sequence > self._start:
-                if node.parents is not None:
-                    stack.extend(zip(node.parents, node.inputs, strict=True))
-            else:
-                found[node] = x
-        return list(found.values())
-
-    def forget(self) -> None:
-        """Take it off the open tapes."""
-        for tape, mark in self._marks:
-            del tape._records[mark:]
-
-
 def free(records: Iterable[Record], number: int) -> None:
     """Free the records that only this tape, and tapes that are gone, have followed. What is freed
     has no parents, not even none: who walks over it gets an error."""
