@@ -41,6 +41,16 @@ _NUMPYS_OWN = {"unique", "broadcast_arrays", "save", "array_repr", "array_str", 
 """Functions of NumPy's whose results, or effects, are not what ours of that name has."""
 
 
+def array(x: Tensor, dtype: Any, copy: bool | None) -> np.ndarray:
+    """`Tensor.__array__`: the read-only view of it, unless another dtype or a copy is asked for."""
+    found = x.numpy()
+    if dtype is not None and found.dtype != dtype:
+        if copy is False:
+            raise ValueError(f"a Tensor of dtype {found.dtype} is not {dtype} without a copy")
+        return found.astype(dtype)
+    return found.copy() if copy else found
+
+
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Any) -> Any:
     """`Tensor.__array_ufunc__`: our operation for a ufunc, where nothing but operands is given."""
     ours = getattr(ops, _RENAMED.get(ufunc.__name__, ufunc.__name__), None)

@@ -7,7 +7,7 @@ Variable has the same face (`Operators`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Union
 
 import numpy as np
 
@@ -19,13 +19,19 @@ from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
 if TYPE_CHECKING:
     from .tape import Node
 
+    Infix: TypeAlias = Callable[["Operators", "TensorLike"], "Tensor"]
+    Prefix: TypeAlias = Callable[["Operators"], "Tensor"]
+
 TensorLike: TypeAlias = Union["Operators", np.ndarray, np.generic, bool, int, float, Sequence[Any]]
 """What an operation takes: Tensors, Variables, NumPy arrays, numbers, nested lists of numbers."""
 
 
-def _method(name: str) -> Callable[..., Any]:
-    """The operation of this name as a method."""
+def _methods(names: str) -> Iterator[Callable[..., Any]]:
+    """The operations of these names as methods."""
+    return map(_method, names.split())
 
+
+def _method(name: str) -> Callable[..., Any]:
     def method(self: Operators, *args: Any, **kwargs: Any) -> Any:
         return interop.as_method(getattr(ops, name), self, args, kwargs)
 
@@ -66,66 +72,45 @@ class Operators:
         """Where it lives; equal to its name, as in `x.device == "numpy"`."""
         return self.value._device
 
-    # Arithmetic. NumPy arrays leave these to us: see __array_ufunc__.
+    # Operators. NumPy arrays leave theirs to us: see __array_ufunc__.
 
-    def __add__(self, other: TensorLike) -> Tensor:
-        return binary(ops.add, self, other)
+    __add__: ClassVar[Infix] = lambda self, other: binary(ops.add, self, other)
+    __radd__: ClassVar[Infix] = lambda self, other: binary(ops.add, other, self)
+    __sub__: ClassVar[Infix] = lambda self, other: binary(ops.subtract, self, other)
+    __rsub__: ClassVar[Infix] = lambda self, other: binary(ops.subtract, other, self)
+    __mul__: ClassVar[Infix] = lambda self, other: binary(ops.multiply, self, other)
+    __rmul__: ClassVar[Infix] = lambda self, other: binary(ops.multiply, other, self)
+    __truediv__: ClassVar[Infix] = lambda self, other: binary(ops.divide, self, other)
+    __rtruediv__: ClassVar[Infix] = lambda self, other: binary(ops.divide, other, self)
+    __floordiv__: ClassVar[Infix] = lambda self, other: binary(ops.floor_divide, self, other)
+    __rfloordiv__: ClassVar[Infix] = lambda self, other: binary(ops.floor_divide, other, self)
+    __mod__: ClassVar[Infix] = lambda self, other: binary(ops.remainder, self, other)
+    __rmod__: ClassVar[Infix] = lambda self, other: binary(ops.remainder, other, self)
+    __pow__: ClassVar[Infix] = lambda self, other: binary(ops.power, self, other)
+    __rpow__: ClassVar[Infix] = lambda self, other: binary(ops.power, other, self)
+    __matmul__: ClassVar[Infix] = lambda self, other: ops.matmul(self, other)
+    __rmatmul__: ClassVar[Infix] = lambda self, other: ops.matmul(other, self)
 
-    def __radd__(self, other: TensorLike) -> Tensor:
-        return binary(ops.add, other, self)
+    __neg__: ClassVar[Prefix] = lambda self: ops.negative(self)
+    __pos__: ClassVar[Prefix] = lambda self: self.value
+    __abs__: ClassVar[Prefix] = lambda self: ops.abs(self)
+    __invert__: ClassVar[Prefix] = lambda self: ops.bitwise_invert(self)
 
-    def __sub__(self, other: TensorLike) -> Tensor:
-        return binary(ops.subtract, self, other)
+    __and__: ClassVar[Infix] = lambda self, other: ops.bitwise_and(self, other)
+    __rand__: ClassVar[Infix] = lambda self, other: ops.bitwise_and(other, self)
+    __or__: ClassVar[Infix] = lambda self, other: ops.bitwise_or(self, other)
+    __ror__: ClassVar[Infix] = lambda self, other: ops.bitwise_or(other, self)
+    __xor__: ClassVar[Infix] = lambda self, other: ops.bitwise_xor(self, other)
+    __rxor__: ClassVar[Infix] = lambda self, other: ops.bitwise_xor(other, self)
+    __lshift__: ClassVar[Infix] = lambda self, other: ops.bitwise_left_shift(self, other)
+    __rlshift__: ClassVar[Infix] = lambda self, other: ops.bitwise_left_shift(other, self)
+    __rshift__: ClassVar[Infix] = lambda self, other: ops.bitwise_right_shift(self, other)
+    __rrshift__: ClassVar[Infix] = lambda self, other: ops.bitwise_right_shift(other, self)
 
-    def __rsub__(self, other: TensorLike) -> Tensor:
-        return binary(ops.subtract, other, self)
-
-    def __mul__(self, other: TensorLike) -> Tensor:
-        return binary(ops.multiply, self, other)
-
-    def __rmul__(self, other: TensorLike) -> Tensor:
-        return binary(ops.multiply, other, self)
-
-    def __truediv__(self, other: TensorLike) -> Tensor:
-        return binary(ops.divide, self, other)
-
-    def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return binary(ops.divide, other, self)
-
-    def __floordiv__(self, other: TensorLike) -> Tensor:
-        return binary(ops.floor_divide, self, other)
-
-    def __rfloordiv__(self, other: TensorLike) -> Tensor:
-        return binary(ops.floor_divide, other, self)
-
-    def __mod__(self, other: TensorLike) -> Tensor:
-        return binary(ops.remainder, self, other)
-
-    def __rmod__(self, other: TensorLike) -> Tensor:
-        return binary(ops.remainder, other, self)
-
-    def __pow__(self, other: TensorLike) -> Tensor:
-        return binary(ops.power, self, other)
-
-    def __rpow__(self, other: TensorLike) -> Tensor:
-        return binary(ops.power, other, self)
-
-    def __matmul__(self, other: TensorLike) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: TensorLike) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
-
-    def __pos__(self) -> Tensor:
-        return self.value
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    # Comparison, element by element. Anything that is not numeric is simply not equal.
+    __lt__: ClassVar[Infix] = lambda self, other: ops.less(self, other)
+    __le__: ClassVar[Infix] = lambda self, other: ops.less_equal(self, other)
+    __gt__: ClassVar[Infix] = lambda self, other: ops.greater(self, other)
+    __ge__: ClassVar[Infix] = lambda self, other: ops.greater_equal(self, other)
 
     def __eq__(self, other: Any) -> Any:
         return ops.equal(self, other) if _is_numeric(other) else NotImplemented
@@ -133,117 +118,22 @@ class Operators:
     def __ne__(self, other: Any) -> Any:
         return ops.not_equal(self, other) if _is_numeric(other) else NotImplemented
 
-    def __lt__(self, other: TensorLike) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: TensorLike) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: TensorLike) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: TensorLike) -> Tensor:
-        return ops.greater_equal(self, other)
-
     def __hash__(self) -> int:
         return id(self)
 
-    # Bits; of booleans, logic.
-
-    def __and__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_and(self, other)
-
-    def __rand__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_and(other, self)
-
-    def __or__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_or(self, other)
-
-    def __ror__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_or(other, self)
-
-    def __xor__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_xor(self, other)
-
-    def __rxor__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_xor(other, self)
-
-    def __invert__(self) -> Tensor:
-        return ops.bitwise_invert(self)
-
-    def __lshift__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_left_shift(self, other)
-
-    def __rlshift__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_left_shift(other, self)
-
-    def __rshift__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_right_shift(self, other)
-
-    def __rrshift__(self, other: TensorLike) -> Tensor:
-        return ops.bitwise_right_shift(other, self)
-
     # The methods that NumPy's or PyTorch's arrays have, each our operation of that name.
 
-    abs = _method("abs")
-    all = _method("all")
-    any = _method("any")
-    argmax = _method("argmax")
-    argmin = _method("argmin")
-    argsort = _method("argsort")
-    astype = _method("astype")
-    ceil = _method("ceil")
-    clip = _method("clip")
-    cos = _method("cos")
-    cumprod = _method("cumulative_prod")
-    cumsum = _method("cumulative_sum")
-    diagonal = _method("diagonal")
-    dot = _method("dot")
-    erf = _method("erf")
-    exp = _method("exp")
-    flatten = _method("ravel")
-    floor = _method("floor")
-    log = _method("log")
-    log_softmax = _method("log_softmax")
-    logsumexp = _method("logsumexp")
-    matmul = _method("matmul")
-    max = _method("max")
-    mean = _method("mean")
-    median = _method("median")
-    min = _method("min")
-    nonzero = _method("nonzero")
-    norm = _method("norm")
-    outer = _method("outer")
-    prod = _method("prod")
-    ravel = _method("ravel")
-    relu = _method("relu")
-    repeat = _method("repeat")
-    round = _method("round")
-    rsqrt = _method("rsqrt")
-    searchsorted = _method("searchsorted")
-    sigmoid = _method("sigmoid")
-    sign = _method("sign")
-    sin = _method("sin")
-    softmax = _method("softmax")
-    sort = _method("sort")
-    split = _method("split")
-    sqrt = _method("sqrt")
-    square = _method("square")
-    squeeze = _method("squeeze")
-    std = _method("std")
-    sum = _method("sum")
-    swapaxes = _method("swapaxes")
-    take = _method("take")
-    tan = _method("tan")
-    tanh = _method("tanh")
-    tile = _method("tile")
-    to = _method("to_device")
-    to_device = _method("to_device")
-    trace = _method("trace")
-    tril = _method("tril")
-    triu = _method("triu")
-    unstack = _method("unstack")
-    var = _method("var")
+    abs, all, any, argmax, argmin, argsort = _methods("abs all any argmax argmin argsort")
+    astype, ceil, clip, cos, diagonal, dot, erf = _methods("astype ceil clip cos diagonal dot erf")
+    exp, floor, log, log_softmax, logsumexp = _methods("exp floor log log_softmax logsumexp")
+    matmul, max, mean, median, min, nonzero = _methods("matmul max mean median min nonzero")
+    norm, outer, prod, ravel, relu, repeat = _methods("norm outer prod ravel relu repeat")
+    round, rsqrt, searchsorted, sigmoid, sign = _methods("round rsqrt searchsorted sigmoid sign")
+    sin, softmax, sort, split, sqrt, square = _methods("sin softmax sort split sqrt square")
+    squeeze, std, sum, swapaxes, take, tan = _methods("squeeze std sum swapaxes take tan")
+    tanh, tile, to_device, trace, tril, triu = _methods("tanh tile to_device trace tril triu")
+    unstack, var = _methods("unstack var")
+    cumprod, cumsum, flatten, to = _methods("cumulative_prod cumulative_sum ravel to_device")
 
     def reshape(self, *shape: Any) -> Tensor:
         """`x.reshape(2, 3)` or `x.reshape((2, 3))`; see `ops.reshape`."""
@@ -326,12 +216,7 @@ class Operators:
         return bool(self.item())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError(f"a Tensor of dtype {array.dtype} is not {dtype} without a copy")
-            return array.astype(dtype)
-        return array.copy() if copy else array
+        return interop.array(self.value, dtype, copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return interop.array_ufunc(ufunc, method, inputs, kwargs)
