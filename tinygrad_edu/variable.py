@@ -94,7 +94,7 @@ class Variable(Operators):
         """
         how = "Variable.assign"
         held = self.value
-        return self._replace(_known(fitting(value, held, how), held, how)._data, how)
+        return self._replace(_fitting(value, held, held, how)._data, how)
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to the value; `delta` broadcasts to its shape. Raises as `assign` does."""
@@ -114,7 +114,7 @@ class Variable(Operators):
         ):
             given: Any = delta  # as it nearly always is: every weight passes here in every step
         else:
-            given = _known(fitting(delta, held, how), held, how)
+            given = _fitting(delta, held, held, how)
         try:
             data = held._device.kernels[op](held._data, given._data)
         except Exception as error:
@@ -144,9 +144,11 @@ class Variable(Operators):
         return self
 
     def __reduce__(self) -> Any:
-        followed = bool(self._leaf.tapes), self._leaf.tapes is tape.EVERY
-        settings = (self.trainable, self.name, self.device.name, self.constraint, self.regularizer)
-        return _rebuild, (type(self), np.array(self.numpy()), *followed, *settings)
+        tapes = self._leaf.tapes
+        made = type(self), np.array(self.numpy()), self.device.name, bool(tapes)
+        changed = ("name", "trainable", "constraint", "regularizer")
+        state = {name: getattr(self, name) for name in changed}
+        return _rebuild, (*made, tapes is tape.EVERY), (None, state)
 
     def __repr__(self) -> str:
         details = f", name={self.name!r}" if self.name else ""
@@ -155,26 +157,16 @@ class Variable(Operators):
 
 
 def _rebuild(
-    kind: type[Variable],
-    array: np.ndarray,
-    followed: bool,
-    requires_grad: bool,
-    trainable: bool,
-    name: str | None,
-    device: str,
-    constraint: Any,
-    regularizer: Any,
+    kind: type[Variable], array: np.ndarray, device: str, followed: bool, requires_grad: bool
 ) -> Variable:
     """A Variable that was pickled or copied: one of its own."""
-    settings: dict[str, Any] = {"requires_grad": requires_grad, "name": name, "device": device}
-    made = kind(array, trainable=followed, **settings)
-    made.trainable = trainable  # which may have changed since it was made
-    made.constraint, made.regularizer = constraint, regularizer
-    return made
+    return kind(array, trainable=followed, requires_grad=requires_grad, device=device)
 
 
-def _known(given: Tensor, held: Tensor, how: str) -> Tensor:
-    """What is assigned, unless it stands for many values, of which a Variable holds one."""
+def _fitting(value: Any, like: Tensor, held: Tensor, how: str) -> Tensor:
+    """What is to go into `like`, all or a part of what is held, unless it stands for many values,
+    of which a Variable holds one."""
+    given = fitting(value, like, how)
     if given._device.level and given._device is not held._device:
         raise TracingError(
             f"{how}: inside vmap the value differs from example to example, and a Variable holds "
@@ -204,25 +196,22 @@ class VariablePart(Operators):
 
     def assign(self, value: TensorLike) -> Variable:
         """Replace this part; `value` broadcasts to its shape. Returns the whole Variable."""
-        given = fitting(value, self._tensor, "Variable.assign")
-        return self._change("set", "Variable.assign", given)
+        return self._change("set", value, "Variable.assign")
 
     def assign_add(self, delta: TensorLike) -> Variable:
         """Add to this part."""
-        given = fitting(delta, self._tensor, "Variable.assign_add")
-        return self._change("add", "Variable.assign_add", given)
+        return self._change("add", delta, "Variable.assign_add")
 
     def assign_sub(self, delta: TensorLike) -> Variable:
         """Subtract from this part."""
-        given = fitting(delta, self._tensor, "Variable.assign_sub")
-        return self._change("add", "Variable.assign_sub", -given)
+        how = "Variable.assign_sub"
+        return self._change("add", -fitting(delta, self._tensor, how), how)
 
-    def _change(self, how: str, method: str, given: Tensor) -> Variable:
-        variable = self._variable
-        held = variable.value
-        given = _known(given, held, method)
+    def _change(self, how: str, value: Any, method: str) -> Variable:
+        held = self._variable.value
+        given = _fitting(value, self._tensor, held, method)
         changed = ops.scatters[how](_plain(held), self._index, _plain(given))
-        return variable._replace(changed._data, method)
+        return self._variable._replace(changed._data, method)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise ImmutableError(
