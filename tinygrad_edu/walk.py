@@ -37,13 +37,7 @@ def walk_back(
     asked = set(sources)
     asked.discard(None)
     if wanted is None:
-        wanted = set(asked)
-        for made in records:
-            parents = made.parents
-            if parents is None:
-                raise _freed(made)
-            if not wanted.isdisjoint(parents):
-                wanted.add(made)
+        wanted = _depending_on(asked, records)
     unrecorded = tape.current.get() is tape.PAUSED and not backends.numpy.kernels.observed
     for made in reversed(records):
         cotangent = pending.get(made) if made in asked else pending.pop(made, None)
@@ -53,72 +47,83 @@ def walk_back(
         rules: Any = op.gradients
         out: Any = made.outputs
         is_array = isinstance(cotangent, _ARRAYS)
-        if made.bare:
-            if is_array or (unrecorded and _is_plain(cotangent)):
-                data = cotangent if is_array else cotangent._data[()]
-                if data.shape != out.shape and not op.keeps_narrow(made):
-                    data = ops.broadcast_to.of(data, shape=out.shape)
-                given = None
-                if rules is None:  # their vjp gives them at once
-                    needed = [node in wanted for node in parents]
-                    given = rules = op.vjp(needed, data, out, inputs, params)
-                for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
-                    if node in wanted and rule is not None:
-                        if given:
-                            gradient = rule
-                        elif params or len(inputs) != 2:
-                            gradient = rule(data, out, *inputs, **params)
-                        else:  # as most are; and without stars a call takes a third of the time
-                            gradient = rule(data, out, inputs[0], inputs[1])
-                        if gradient is not None:
-                            shape = gradient.shape
-                            narrow = not shape and node.__class__ is Record
-                            if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
-                                gradient = _fitted(gradient, node, x)
-                            pending[node] = (
-                                _sum(pending[node], gradient) if node in pending else gradient
-                            )
-                continue
+        bare = made.bare and (is_array or (unrecorded and _is_plain(cotangent)))
+        if bare:
+            if not is_array:
+                cotangent = cotangent._data[()]
+            if cotangent.shape != out.shape and not op.keeps_narrow(made):
+                cotangent = ops.broadcast_to.of(cotangent, shape=out.shape)
+        else:
+            if is_array:
+                cotangent = around(cotangent)
             inputs = made.inputs
-        if is_array:
-            cotangent = around(cotangent)
-        if rules is None:
+            if rules is not None:
+                if cotangent._data.shape != out.shape and not op.keeps_narrow(made):
+                    cotangent = ops.broadcast_to(cotangent, out.shape)
+                out = _as_tensor(out, made, cotangent) if op.needs_out else None
+        at_once = None
+        if rules is None:  # a vjp gives the gradients of all inputs at once
             needed = [node in wanted for node in parents]
             if True not in needed:
                 continue
-            found = op.pull_back(made, needed, cotangent)
-            for node, x, gradient in zip(parents, inputs, found, strict=True):
-                if gradient is not None and node in wanted:
-                    gradient = gradient if x is None else _fitted(gradient, node, x._data)
-                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
-            continue
-        if cotangent._data.shape != out.shape and not op.keeps_narrow(made):
-            cotangent = ops.broadcast_to(cotangent, out.shape)
-        if op.needs_out:
-            device = cotangent._device
-            if out.__class__ is not device.array_type or device.level:
-                device = made.device(device)
-            out = wrap(cotangent.__class__, out, device, made)
-        else:
-            out = None
+            if bare:
+                at_once = rules = op.vjp(needed, cotangent, out, inputs, params)
+            else:
+                at_once = rules = op.pull_back(made, needed, cotangent)
         for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
-            if node in wanted and rule is not None:
+            if node not in wanted or rule is None:
+                continue
+            if at_once is not None:
+                gradient = rule
+            elif not params and len(inputs) == 2:  # without stars a call takes a third of the time
+                gradient = rule(cotangent, out, inputs[0], inputs[1])
+            elif not params and len(inputs) == 1:
+                gradient = rule(cotangent, out, x)
+            else:
                 gradient = rule(cotangent, out, *inputs, **params)
-                if gradient is not None:
-                    given, like = gradient._data, x._data
-                    if given.dtype is not like.dtype or given.shape != like.shape:
-                        gradient = _fitted(gradient, node, like)
-                    pending[node] = _sum(pending[node], gradient) if node in pending else gradient
+            if gradient is None:
+                continue
+            if bare:
+                shape = gradient.shape
+                narrow = not shape and node.__class__ is Record
+                if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
+                    gradient = _fitted(gradient, node, x)
+            elif x is not None:  # which it is where an output is picked from several
+                given, like = gradient._data, x._data
+                if given.dtype is not like.dtype or given.shape != like.shape:
+                    gradient = _fitted(gradient, node, like)
+            pending[node] = _sum(pending[node], gradient) if node in pending else gradient
     pending[None] = None  # where nothing connects
-    wholes = []
-    for source in sources:
-        cotangent = pending.get(source)
-        if isinstance(cotangent, _ARRAYS):
-            cotangent = wrap(Tensor, cotangent, backends.numpy, None)
-        if source.__class__ is Record and cotangent is not None:
-            cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
-        wholes.append(cotangent)
-    return wholes
+    return [_whole(pending.get(source), source) for source in sources]
+
+
+def _depending_on(asked: set[Node | None], records: Sequence[Record]) -> set[Node | None]:
+    """These nodes, and the records that were computed from one."""
+    found = set(asked)
+    for made in records:
+        parents = made.parents
+        if parents is None:
+            raise _freed(made)
+        if not found.isdisjoint(parents):
+            found.add(made)
+    return found
+
+
+def _as_tensor(out: Any, made: Record, cotangent: Tensor) -> Tensor:
+    """The output of a record as a Tensor at its place on the tapes."""
+    device = cotangent._device
+    if out.__class__ is not device.array_type or device.level:
+        device = made.device(device)
+    return wrap(cotangent.__class__, out, device, made)
+
+
+def _whole(cotangent: Any, source: Node | None) -> Tensor | None:
+    """What was found for a source, as a Tensor of its shape."""
+    if isinstance(cotangent, _ARRAYS):
+        cotangent = wrap(Tensor, cotangent, backends.numpy, None)
+    if source.__class__ is Record and cotangent is not None:
+        cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
+    return cotangent
 
 
 _ARRAYS = (np.ndarray, np.generic)
