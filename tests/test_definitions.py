@@ -107,6 +107,24 @@ def test_an_operation_with_parameters_and_a_vjp(device: str) -> None:
     assert hessian(edu.tensor([[1.0], [2.0]])).tolist() == [[6 + 36], [36]]
 
 
+def test_a_vjp_gives_one_cotangent_for_each_argument(device: str) -> None:
+    class Product(edu.Op):
+        """x y, with the gradient of x forgotten."""
+
+        def forward(self, xp: Any, x: Any, y: Any) -> Any:
+            return x * y
+
+        def infer(self, x: Any, y: Any) -> Any:
+            return x
+
+        def vjp(self, needed: Any, cotangent: Any, out: Any, inputs: Any, params: Any) -> Any:
+            return [cotangent * inputs[0]]
+
+    for product in (Product(), type("Fast", (Product,), {"on_arrays": True, "__doc__": "It."})()):
+        with pytest.raises(errors.GradientError, match="its vjp gave 1 cotangents for 2 arg"):
+            edu.grad(product, (0, 1))(edu.tensor(2.0), edu.tensor(3.0))
+
+
 def test_an_operation_with_several_outputs(device: str) -> None:
     x = edu.tensor(np.array([0.3, 0.7]))
     sin, cos = sin_cos(x)

@@ -70,6 +70,11 @@ def walk_back(
                 at_once = rules = op.vjp(needed, cotangent, out, inputs, params)
             else:
                 at_once = rules = op.pull_back(made, needed, cotangent)
+            if len(at_once) != len(parents):
+                raise GradientError(
+                    f"{op}: its vjp gave {len(at_once)} cotangents for {len(parents)} arguments; "
+                    "None stands for no gradient"
+                )
         for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
             if node not in wanted or rule is None:
                 continue
@@ -88,7 +93,7 @@ def walk_back(
                 narrow = not shape and node.__class__ is Record
                 if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
                     gradient = _fitted(gradient, node, x)
-            elif x is not None:  # which it is where an output is picked from several
+            elif x is not None:  # there is none where an output is picked from several
                 given, like = gradient._data, x._data
                 if given.dtype is not like.dtype or given.shape != like.shape:
                     gradient = _fitted(gradient, node, like)
