@@ -60,7 +60,6 @@ class Leaf:
     __slots__ = ("__weakref__", "held", "tapes")
 
     parents: tuple[()] = ()
-    sequence = -1  # a leaf comes before every record
 
     def __init__(self, tapes: _Every | tuple[int, ...]) -> None:
         self.tapes = tapes
