@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[Callable[[edu.Tensor, edu.Tensor], Any], type[Error], s
     ),
     "padding in capitals": (
         lambda x, v: ops.conv(edu.ones((1, 4, 1)), edu.ones((2, 1, 1)), padding="SAME"),
-        ArgumentError, "Did you mean 'same'",
+        ArgumentError, "did you mean 'same'",
     ),
     "padding for another axis": (
         lambda x, v: ops.conv(edu.ones((1, 4, 1)), edu.ones((2, 1, 1)), padding=((1, 1), (0, 0))),
@@ -208,7 +208,7 @@ REFUSED: dict[str, tuple[Callable[[edu.Tensor, edu.Tensor], Any], type[Error], s
     ),
     "an unknown data_format": (
         lambda x, v: ops.max_pool(edu.ones((1, 4, 1)), 2, data_format="channel_first"),  # type: ignore[arg-type]
-        ArgumentError, "Did you mean 'channels_first'",
+        ArgumentError, "did you mean 'channels_first'",
     ),
     "strides of 0": (
         lambda x, v: ops.conv(edu.ones((1, 4, 1)), edu.ones((2, 1, 1)), 0), ArgumentError, "strides"

@@ -16,7 +16,6 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +26,7 @@ from ..arguments import Shape, normalize_axis
 from ..backends import Array
 from ..dispatch import apply, unary
 from ..dtypes import DType
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, close_to
 from ..op import Aval, Op
 from ..references import example, real
 from ..tensors import Tensor, TensorLike
@@ -658,9 +657,7 @@ def _padding_word(name: str, padding: Any, axes: int) -> str | tuple[Pair, ...]:
 
 
 def _choices(given: Any, words: Sequence[str]) -> str:
-    close = get_close_matches(str(given).lower(), words, n=1)
-    hint = f". Did you mean {close[0]!r}?" if close else ""
-    return f"{' or '.join(map(repr, words))}, not {given!r}{hint}"
+    return f"{' or '.join(map(repr, words))}, not {given!r}{close_to(given, words)}"
 
 
 def _is_first(name: str, data_format: Any) -> bool:
