@@ -385,6 +385,10 @@ class At:
         return Part(self._tensor, index)
 
 
+def _scatter(how: str) -> Callable[[Part, TensorLike], Tensor]:
+    return lambda self, values: ops.scatters[how](self._tensor, self._index, values)
+
+
 class Part:
     """`x.at[index]`: copies of x in which that part is changed; values broadcast to it.
 
@@ -399,20 +403,7 @@ class Part:
         self._tensor = tensor
         self._index = index
 
-    def set(self, values: TensorLike) -> Tensor:
-        return ops.scatters["set"](self._tensor, self._index, values)
-
-    def add(self, values: TensorLike) -> Tensor:
-        return ops.scatters["add"](self._tensor, self._index, values)
-
-    def multiply(self, values: TensorLike) -> Tensor:
-        return ops.scatters["multiply"](self._tensor, self._index, values)
-
-    def min(self, values: TensorLike) -> Tensor:
-        return ops.scatters["min"](self._tensor, self._index, values)
-
-    def max(self, values: TensorLike) -> Tensor:
-        return ops.scatters["max"](self._tensor, self._index, values)
+    set, add, multiply, min, max = map(_scatter, ("set", "add", "multiply", "min", "max"))
 
 
 def _is_numeric(x: object) -> bool:
