@@ -23,8 +23,7 @@ from .backends import Array
 from .dtypes import DType
 from .errors import ArgumentError, DefinitionError, DtypeError, Error, OutOfRangeError
 from .references import Domain, Example, real
-from .tape import Record
-from .tensors import Tensor, TensorLike, wrap
+from .tensors import Tensor, TensorLike
 
 Gradient = Callable[..., "Tensor | None"]
 
@@ -180,22 +179,6 @@ a vjp method, or no_gradient = "why there is none"
             return batching.one_axis_on(self, size, inputs, mapped, params)
         return batching.one_by_one(self, size, inputs, mapped, params)
 
-    def pull_back(
-        self, made: Record, needed: Sequence[bool], cotangent: Any
-    ) -> Sequence[Tensor | None]:
-        """`vjp` of a record, its outputs made Tensors again at their place on the tapes."""
-        if not isinstance(made.outputs, tuple):
-            outs: Any = wrap(type(cotangent), made.outputs, made.device(cotangent._device), made)
-            whole: Any = ops.broadcast_to(cotangent, outs.shape)
-        else:
-            like = next(iter(cotangent.values()))
-            outs = dispatch.picked(type(like), made.device(like._device), made, made.outputs)
-            whole = tuple(
-                ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else self.nothing(out)
-                for i, out in enumerate(outs)
-            )
-        return self.vjp(needed, whole, outs, made.inputs, made.params)
-
     def nothing(self, out: Tensor) -> Tensor | None:
         """What `vjp` gets as the cotangent of one of several outputs that has none: zeros."""
         return ops.zeros_like(out)
@@ -212,17 +195,6 @@ a vjp method, or no_gradient = "why there is none"
     def replay(self, *operands: Any, **params: Any) -> Any:
         """Apply it again, with what a graph holds of it."""
         return dispatch.apply(self, *operands, **params)
-
-    def keeps_narrow(self, made: Record) -> bool:
-        """Whether a cotangent that is constant along some axes may stay narrow there: where it
-        only meets values element by element, and none that needs one was broadcast."""
-        if not self.elementwise or self.arity == 1:
-            return self.elementwise
-        shape = made.outputs.shape
-        for x, node in zip(made.operands, made.parents, strict=True):
-            if node is not None and x.shape != shape:
-                return False
-        return True
 
     def explain(self, error: Exception, operands: Sequence[Any], params: dict[str, Any]) -> Error:
         """Our error for what the array library refused: the rule's own if it has one."""

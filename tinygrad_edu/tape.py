@@ -25,7 +25,6 @@ from .errors import DtypeError, GradientError
 from .lines import describe, in_library, line_of
 
 if TYPE_CHECKING:
-    from .backends import Device
     from .op import Op
     from .tensors import Tensor
 
@@ -119,11 +118,6 @@ class Record:
             return self.operands
         wrapped = zip(self.operands, self.parents, strict=True)
         return tuple([tensors.around(x, node) for x, node in wrapped])
-
-    def device(self, cotangent: Device) -> Device:
-        """Where its outputs live, which under vmap need not be where their cotangent does."""
-        devices = [x._device for x in self.inputs if isinstance(x, tensors.Tensor)]
-        return max(devices, key=lambda device: device.level, default=cotangent)
 
     def where(self) -> str:
         """The user's line that called the operation: `train.py:12: loss = (x @ W).mean()`."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import backends, dtypes, tape, traces
+from .backends import Device
 from .errors import GradientError, ShapeError
 from .tape import Leaf, Node, Record
 from .tensors import Tensor, around, wrap
@@ -51,16 +52,16 @@ def walk_back(
         if bare:
             if not is_array:
                 cotangent = cotangent._data[()]
-            if cotangent.shape != out.shape and not op.keeps_narrow(made):
+            if cotangent.shape != out.shape and not _keeps_narrow(made):
                 cotangent = ops.broadcast_to.of(cotangent, shape=out.shape)
         else:
             if is_array:
                 cotangent = around(cotangent)
             inputs = made.inputs
             if rules is not None:
-                if cotangent._data.shape != out.shape and not op.keeps_narrow(made):
+                if cotangent._data.shape != out.shape and not _keeps_narrow(made):
                     cotangent = ops.broadcast_to(cotangent, out.shape)
-                out = _as_tensor(out, made, cotangent) if op.needs_out else None
+                out = _output(made, cotangent) if op.needs_out else None
         at_once = None
         if rules is None:  # a vjp gives the gradients of all inputs at once
             needed = [node in wanted for node in parents]
@@ -69,7 +70,7 @@ def walk_back(
             if bare:
                 at_once = rules = op.vjp(needed, cotangent, out, inputs, params)
             else:
-                at_once = rules = op.pull_back(made, needed, cotangent)
+                at_once = rules = _of_vjp(made, needed, cotangent)
             if len(at_once) != len(parents):
                 raise GradientError(
                     f"{op}: its vjp gave {len(at_once)} cotangents for {len(parents)} arguments; "
@@ -114,12 +115,47 @@ def _depending_on(asked: set[Node | None], records: Sequence[Record]) -> set[Nod
     return found
 
 
-def _as_tensor(out: Any, made: Record, cotangent: Tensor) -> Tensor:
+def _keeps_narrow(made: Record) -> bool:
+    """Whether a cotangent that is constant along some axes may stay narrow there: where it only
+    meets values element by element, and none that needs one was broadcast."""
+    op = made.op
+    if not op.elementwise or op.arity == 1:
+        return op.elementwise
+    shape = made.outputs.shape
+    for x, node in zip(made.operands, made.parents, strict=True):
+        if node is not None and x.shape != shape:
+            return False
+    return True
+
+
+def _output(made: Record, cotangent: Tensor) -> Tensor:
     """The output of a record as a Tensor at its place on the tapes."""
-    device = cotangent._device
+    out, device = made.outputs, cotangent._device
     if out.__class__ is not device.array_type or device.level:
-        device = made.device(device)
+        device = _device(made, device)
     return wrap(cotangent.__class__, out, device, made)
+
+
+def _device(made: Record, cotangent: Device) -> Device:
+    """Where its outputs live, which under vmap need not be where their cotangent does."""
+    devices = [x._device for x in made.inputs if isinstance(x, Tensor)]
+    return max(devices, key=lambda device: device.level, default=cotangent)
+
+
+def _of_vjp(made: Record, needed: Sequence[bool], cotangent: Any) -> Sequence[Tensor | None]:
+    """What the operation's `vjp` gives, of Tensors."""
+    op = made.op
+    if not isinstance(made.outputs, tuple):
+        outs: Any = _output(made, cotangent)
+        whole: Any = ops.broadcast_to(cotangent, outs.shape)
+    else:
+        like = next(iter(cotangent.values()))
+        outs = dispatch.picked(type(like), _device(made, like._device), made, made.outputs)
+        whole = tuple(
+            ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else op.nothing(out)
+            for i, out in enumerate(outs)
+        )
+    return op.vjp(needed, whole, outs, made.inputs, made.params)
 
 
 def _whole(cotangent: Any, source: Node | None) -> Tensor | None:
@@ -280,4 +316,4 @@ def _added(held: Tensor | None, new: Tensor | None) -> Tensor | None:
 
 
 # These modules need this one when they are imported.
-from . import conversion, ops  # noqa: E402
+from . import conversion, dispatch, ops  # noqa: E402
