@@ -54,7 +54,7 @@ def tensor(
 
 def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
-        tape.differentiable(made, "requires_grad")
+        walk.differentiable(made, "requires_grad")
         made._record = tape.Leaf(tape.EVERY)
     return made
 
@@ -195,4 +195,4 @@ def is_weak(data: Any) -> bool:
 
 
 # These modules need this one when they are imported.
-from . import ops, tape  # noqa: E402
+from . import ops, tape, walk  # noqa: E402

@@ -136,7 +136,7 @@ def _attach(
     name: str, gradient: Callable[..., Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """The outputs as Tensors that come from the inputs by one operation with this gradient."""
-    op = _Custom(name, gradient)
+    op = _Attached(name, gradient)
     batch = max([x._device for x in (*inputs, *outputs)], key=lambda device: device.level)
     if any(map(batching.is_traced, (*inputs, *outputs))):
         return _attach_traced(op.pulled, inputs, outputs)
@@ -259,7 +259,7 @@ class Custom(Op):
 custom = Custom()
 
 
-class _Custom(Op):
+class _Attached(Op):
     """An operation whose gradient is a user's function, computed once already."""
 
     arity = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import batching, conversion, dtypes, ops, tape, tree
+from . import batching, conversion, dtypes, ops, tape, tree, walk
 from .errors import ArgumentError, GradientError
 from .tensors import Tensor
 from .transforms import (
@@ -142,7 +142,7 @@ def jacobian(
         chosen = [argument(args, number) for number in numbers]
         value, pull_back, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
         outputs, shape = tree.flatten(value)
-        targets = [tape.differentiable(conversion.as_tensor(y), "jacobian") for y in outputs]
+        targets = [walk.differentiable(conversion.as_tensor(y), "jacobian") for y in outputs]
         blocks = []
         for i in range(len(targets)):
             rows = _rows(pull_back, shape, targets, i)

@@ -20,8 +20,8 @@ from contextvars import ContextVar
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from . import dtypes, traces, tree
-from .errors import DtypeError, GradientError
+from . import traces, tree
+from .errors import GradientError
 from .lines import describe, in_library, line_of
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class GradientTape:
         Raises DtypeError for integers and booleans: no gradient flows through them.
         """
         for tensor in tree.leaves(watched):
-            value = differentiable(tensor, "GradientTape.watch")
+            value = walk.differentiable(tensor, "GradientTape.watch")
             node = value._record
             if node is None or node.parents is None:
                 value._record = Leaf(self._alone)
@@ -327,7 +327,7 @@ class GradientTape:
         for end, cotangent in zip(targets, given, strict=True):
             walk.seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
-        nodes = [differentiable(source, where)._record for source in leaves]
+        nodes = [walk.differentiable(source, where)._record for source in leaves]
         return structure.unflatten(self._pulled_back(pending, nodes))
 
     def _pulled_back(
@@ -453,26 +453,6 @@ def is_followed(value: Any) -> bool:
     """Whether an open tape follows a Tensor or a Variable."""
     node = value.value._record
     return node is not None and any(n in node.tapes for n in current.get().open)
-
-
-def differentiable(value: Any, where: str) -> Tensor:
-    """The Tensor of a Tensor or Variable. Raises DtypeError unless its dtype is a float."""
-    if isinstance(value, tensors.Tensor):
-        found = value
-    elif isinstance(value, tensors.Operators):
-        found = value.value
-    else:
-        raise DtypeError(
-            f"{where}: a {type(value).__name__} has no place on a tape: "
-            "make it a Tensor with edu.tensor, or a Variable"
-        )
-    dtype = found._data.dtype
-    if dtype.kind != "f" and not dtypes.is_float(dtype):
-        raise DtypeError(
-            f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
-            "use a float dtype, for example x.astype('float32')"
-        )
-    return found
 
 
 # These modules need this one when they are imported.

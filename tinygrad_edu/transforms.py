@@ -106,7 +106,7 @@ def followed(recording: tape.GradientTape, x: Any) -> Tensor:
 
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
-    value = tape.differentiable(conversion.as_tensor(x), "grad")
+    value = walk.differentiable(conversion.as_tensor(x), "grad")
     if value._record is None:
         return wrap(type(value), value._data, value._device, tape.Leaf(recording._alone))
     value = ops.identity(value)

@@ -17,9 +17,9 @@ import numpy as np
 
 from . import backends, dtypes, tape, traces
 from .backends import Device
-from .errors import GradientError, ShapeError
+from .errors import DtypeError, GradientError, ShapeError
 from .tape import Leaf, Node, Record
-from .tensors import Tensor, around, wrap
+from .tensors import Operators, Tensor, around, wrap
 
 
 def walk_back(
@@ -115,6 +115,22 @@ def _depending_on(asked: set[Node | None], records: Sequence[Record]) -> set[Nod
     return found
 
 
+def _freed(made: Record) -> GradientError:
+    return GradientError(
+        f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
+        "keep it there with retain_graph=True or a persistent tape"
+    )
+
+
+_ARRAYS = (np.ndarray, np.generic)
+"""What the cotangents of a walk that nobody records may be on the NumPy device."""
+
+
+def _is_plain(cotangent: Any) -> bool:
+    """Whether a cotangent is a Tensor of which the array tells everything."""
+    return cotangent.__class__ is Tensor and cotangent._device is backends.numpy
+
+
 def _keeps_narrow(made: Record) -> bool:
     """Whether a cotangent that is constant along some axes may stay narrow there: where it only
     meets values element by element, and none that needs one was broadcast."""
@@ -158,38 +174,6 @@ def _of_vjp(made: Record, needed: Sequence[bool], cotangent: Any) -> Sequence[Te
     return op.vjp(needed, whole, outs, made.inputs, made.params)
 
 
-def _whole(cotangent: Any, source: Node | None) -> Tensor | None:
-    """What was found for a source, as a Tensor of its shape."""
-    if isinstance(cotangent, _ARRAYS):
-        cotangent = wrap(Tensor, cotangent, backends.numpy, None)
-    if source.__class__ is Record and cotangent is not None:
-        cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
-    return cotangent
-
-
-_ARRAYS = (np.ndarray, np.generic)
-"""What the cotangents of a walk that nobody records may be on the NumPy device."""
-
-
-def _is_plain(cotangent: Any) -> bool:
-    """Whether a cotangent is a Tensor of which the array tells everything."""
-    return cotangent.__class__ is Tensor and cotangent._device is backends.numpy
-
-
-def _sum(x: Any, y: Any) -> Any:
-    """Two cotangents of one value together: Tensors, arrays, or parts."""
-    if x.__class__ is not y.__class__:
-        x, y = around(x), around(y)
-    return x + y
-
-
-def _freed(made: Record) -> GradientError:
-    return GradientError(
-        f"the record of {made.op} ({made.where()}) was freed by an earlier backward pass: "
-        "keep it there with retain_graph=True or a persistent tape"
-    )
-
-
 def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
     """What an operation's rule gave for an input, in the shape and dtype of its array `like`.
 
@@ -205,9 +189,45 @@ def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
     return cotangent if given.dtype is like.dtype else ops.astype.of(cotangent, dtype=like.dtype)
 
 
+def _sum(x: Any, y: Any) -> Any:
+    """Two cotangents of one value together: Tensors, arrays, or parts."""
+    if x.__class__ is not y.__class__:
+        x, y = around(x), around(y)
+    return x + y
+
+
+def _whole(cotangent: Any, source: Node | None) -> Tensor | None:
+    """What was found for a source, as a Tensor of its shape."""
+    if isinstance(cotangent, _ARRAYS):
+        cotangent = wrap(Tensor, cotangent, backends.numpy, None)
+    if source.__class__ is Record and cotangent is not None:
+        cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
+    return cotangent
+
+
+def differentiable(value: Any, where: str) -> Tensor:
+    """The Tensor of a Tensor or Variable. Raises DtypeError unless its dtype is a float."""
+    if isinstance(value, Tensor):
+        found = value
+    elif isinstance(value, Operators):
+        found = value.value
+    else:
+        raise DtypeError(
+            f"{where}: a {type(value).__name__} has no place on a tape: "
+            "make it a Tensor with edu.tensor, or a Variable"
+        )
+    dtype = found._data.dtype
+    if dtype.kind != "f" and not dtypes.is_float(dtype):
+        raise DtypeError(
+            f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
+            "use a float dtype, for example x.astype('float32')"
+        )
+    return found
+
+
 def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) -> None:
     """Add the cotangent that a walk back from a target starts from: ones unless given."""
-    target = tape.differentiable(end, where)
+    target = differentiable(end, where)
     node = target._record
     if cotangent is None:
         data, device = target._data, target._device
@@ -268,7 +288,7 @@ def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf], se
 
 def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
     """`Tensor.backward`, which documents it."""
-    tape.differentiable(target, "backward")
+    differentiable(target, "backward")
     node = target._record
     # What is traced may be differentiated later, also what no tape follows now.
     is_traced = traces.current() is not None
