@@ -19,11 +19,11 @@ from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
 if TYPE_CHECKING:
     from .tape import Node
 
-    Infix: TypeAlias = Callable[["Operators", "TensorLike"], "Tensor"]
-    Prefix: TypeAlias = Callable[["Operators"], "Tensor"]
-
 TensorLike: TypeAlias = Union["Operators", np.ndarray, np.generic, bool, int, float, Sequence[Any]]
 """What an operation takes: Tensors, Variables, NumPy arrays, numbers, nested lists of numbers."""
+
+Infix: TypeAlias = Callable[["Operators", TensorLike], "Tensor"]
+Prefix: TypeAlias = Callable[["Operators"], "Tensor"]
 
 
 def _methods(names: str) -> Iterator[Callable[..., Any]]:
