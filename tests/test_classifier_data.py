@@ -209,6 +209,7 @@ BAD_FILES = {
     "no feature": (b"label\n0\n1\n", "has the one column 'label'.*separated by commas"),
     "semicolons": (b"x;y;label\n1;2;a\n", "has the one column 'x;y;label'.*separated by commas"),
     "duplicate name": (b"x,y, x,label\n1,2,3,a\n", "two columns are called 'x'"),
+    "no header": (b"5.1,2,a\n4.9,3,b\n", r"line 1: '5.1', '2' are numbers.*put one above it"),
     "empty name": (b"x,,label\n1,2,a\n", "column 2 has no name"),
     "too few fields": (
         b"x,y,label\n1,2,a\n1,b\n",
@@ -245,6 +246,10 @@ def test_a_bad_file_is_refused_in_one_sentence_that_says_where(
         from_csv(write(tmp_path, content))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_whole_numbers_may_be_names(tmp_path: Path) -> None:
+    assert from_csv(write(tmp_path, "2019,2020,label\n1,2,a\n3,5,b\n")).features == ("2019", "2020")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

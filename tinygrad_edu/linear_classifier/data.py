@@ -123,6 +123,13 @@ def from_csv(path: str | Path, label: str | None = None) -> Dataset:
         raise DataError(f"{path} is empty: it needs a line of column names, then one line a point")
     names = _column_names(path, header)
     at = _label_column(path, names, label)
+    features = names[:at] + names[at + 1 :]
+    if None not in map(_as_number, features) and not all(map(str.isdigit, features)):
+        # Whole numbers may be names: of years, or as pandas writes them.
+        raise DataError(
+            f"{path}, line {number}: {_listed(features)} are numbers, and the first line has the "
+            "names of the columns; put one above it"
+        )
 
     rows: list[list[float]] = []
     words: list[str] = []
@@ -141,14 +148,14 @@ def from_csv(path: str | Path, label: str | None = None) -> Dataset:
         rows.append(
             [
                 _number(field, f"{path}, line {number}, column {name!r}")
-                for field, name in zip(fields, names[:at] + names[at + 1 :], strict=True)
+                for field, name in zip(fields, features, strict=True)
             ]
         )
     if not rows:
         raise DataError(f"{path} has a header and no points: add one line a point below it")
 
-    classes, labels = _two_classes(path, names.pop(at), words)
-    return _standardized(path.stem, np.array(rows), labels, tuple(names), classes)
+    classes, labels = _two_classes(path, names[at], words)
+    return _standardized(path.stem, np.array(rows), labels, tuple(features), classes)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
