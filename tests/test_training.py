@@ -590,6 +590,32 @@ BAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
     "text": (line, lambda m: m.fit(np.array(["a", "b"]), Y[:2]), "x: takes numbers, not <U1"),
     "a number": (line, lambda m: m.fit(3.0, 4.0), "at least one axis"),
     "nothing": (line, lambda m: m.fit(None), "x is a NoneType"),
+    "nothing but targets": (line, lambda m: m.fit(None, Y), "x is a NoneType"),
+    "targets to predict": (
+        line,
+        lambda m: m.predict(X, np.zeros((99, 1))),
+        r"(?s)predict: batch_size is a number from 1 on, not array\(.{,30}$",
+    ),
+    "an epoch before the first": (
+        line,
+        lambda m: m.fit(X, Y, initial_epoch=-1),
+        "initial_epoch is a number from 0 on, not -1",
+    ),
+    "validation every 0 epochs": (
+        line,
+        lambda m: m.fit(X, Y, validation_split=0.5, validation_freq=0),
+        "validation_freq is a number from 1 on, not 0",
+    ),
+    "validation in epochs of text": (
+        line,
+        lambda m: m.fit(X, Y, validation_split=0.5, validation_freq=["2"]),
+        "validation_freq is a number from 1 on, not '2'",
+    ),
+    "weights of classes in a list": (
+        classifier,
+        lambda m: m.fit(X, KINDS, class_weight=[1.0, 2.0, 3.0]),
+        "class_weight maps classes to weights.* and is no list",
+    ),
     "features": (line, lambda m: m.fit(X[:, :3], Y), r"\(1, 3\) does not fit \(None, 4\)"),
     "targets of another shape": (line, lambda m: m.fit(X, np.ones((20, 2))), r"\(1, 2\)"),
     "split 0": (line, lambda m: m.fit(X, Y, validation_split=1.0), "between 0 and 1, not 1.0"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import reprlib
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -384,7 +385,7 @@ class Trainable:
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int | Sequence[int] = 1,
+        validation_freq: int | Collection[int] = 1,
     ) -> History:
         """Train for `epochs` passes over the data; what was measured, epoch by epoch.
 
@@ -414,6 +415,10 @@ class Trainable:
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
         )
+        _check_counts("fit", 0, initial_epoch=initial_epoch)
+        due = validation_freq if isinstance(validation_freq, Collection) else [validation_freq]
+        for each in due:
+            _check_counts("fit", validation_freq=each)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
         feed = _Feed("fit", x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch)
@@ -462,7 +467,7 @@ class Trainable:
         measured: _Feed | None,
         told: CallbackList,
         epochs: int,
-        validation_freq: int | Sequence[int],
+        validation_freq: int | Collection[int],
     ) -> dict[str, float]:
         logs: dict[str, float] = {}
         while state.epoch < epochs and not self.stop_training:
@@ -894,6 +899,11 @@ class _Feed:
         self._going: Iterator[Any] | None = None
         self._objective: Objective | None = None
         self.is_array = _is_data(x)
+        if not isinstance(class_weight, Mapping | None):
+            raise DtypeError(
+                f"{method}: class_weight maps classes to weights, {{0: 1.0, 1: 2.0}}, and is no "
+                f"{type(class_weight).__name__}"
+            )
         if class_weight is not None and sample_weight is not None:
             raise ArgumentError(f"{method}: give class_weight or sample_weight, not both")
         if self.is_array:
@@ -911,15 +921,15 @@ class _Feed:
             self.batch_bytes = (batch_size or 32) * sum([x[:1].nbytes for x in self._leaves])
             self.full = size // (batch_size or 32)
         else:
-            if y is not None or sample_weight is not None or batch_size is not None:
-                raise ArgumentError(
-                    f"{method}: x gives batches by itself: y, sample_weight and batch_size are for "
-                    "arrays"
-                )
             if not isinstance(x, Iterable):
                 raise DtypeError(
                     f"{method}: x is a {type(x).__name__}: give arrays, or something that gives "
                     "batches"
+                )
+            if y is not None or sample_weight is not None or batch_size is not None:
+                raise ArgumentError(
+                    f"{method}: x gives batches by itself: y, sample_weight and batch_size are for "
+                    "arrays"
                 )
             self.data = x if isinstance(x, Dataset) else Iterated(x)
             if self.data.is_endless and steps is None:
@@ -1149,12 +1159,13 @@ def _split(x: Any, y: Any, sample_weight: Any, share: float) -> tuple[Any, Any]:
     return first, tuple([tree.map(lambda a: a[at:], part) for part in given])
 
 
-def _check_counts(method: str, **counts: Any) -> None:
+def _check_counts(method: str, least: int = 1, /, **counts: Any) -> None:
     for name, count in counts.items():
         if count is None:
             continue
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise ArgumentError(f"{method}: {name} is a number from 1 on, not {count!r}")
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
+            given = reprlib.repr(count)  # targets in the place of a batch size may be long
+            raise ArgumentError(f"{method}: {name} is a number from {least} on, not {given}")
 
 
 def _stacked(batches: Sequence[Any]) -> _Group:
@@ -1168,11 +1179,11 @@ def _stacked(batches: Sequence[Any]) -> _Group:
     return _Group(len(batches), (), stacks, structure)
 
 
-def _is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
+def _is_due(epoch: int, frequency: int | Collection[int]) -> bool:
     """Whether there is a validation after this epoch."""
-    if isinstance(frequency, int):
-        return (epoch + 1) % frequency == 0
-    return epoch + 1 in frequency
+    if isinstance(frequency, Collection):
+        return epoch + 1 in frequency
+    return (epoch + 1) % frequency == 0
 
 
 def _overwrites(model: Any, method: str) -> bool:
