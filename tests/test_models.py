@@ -512,6 +512,17 @@ def test_layers_inside_are_built_for_sizes_that_are_not_known() -> None:
     assert model(np.ones((2, 5, 3))).shape == (2, 5, 131)
 
 
+def test_errors_say_which_numbers_stand_for_sizes_that_are_not_known() -> None:
+    with pytest.raises(errors.ShapeError, match=r"\((\d+), 2\).*\(\1 stands for sizes that"):
+        layers.Add()([edu.Input((2,)), edu.Input((3,))])
+    with pytest.raises(
+        errors.ShapeError, match=r"\((\d+), (\d+), 2\).*\(\1 and \2 stand for sizes"
+    ):
+        layers.Add()([edu.Input((None, 2)), edu.Input((None, 3))])
+    with pytest.raises(errors.ShapeError, match=r"target_shape \(2,\)$"):  # an error of one example
+        layers.Reshape((2,))(edu.Input((3,)))
+
+
 def test_per_example_gradients_of_a_model() -> None:
     model = Residual()
     model.build((None, 4))

@@ -521,7 +521,17 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "initial_state has 1",
     ),
     (lambda: TimeDistributed(3), ArgumentError, "TimeDistributed: layer"),
-    (lambda: TimeDistributed(Dense(2))(_x(4)), ShapeError, r"\(batch, steps, \.\.\.\), not \(4,\)"),
+    (lambda: TimeDistributed(Dense(2))(_x(4)), ShapeError, r"steps, size, \.\.\.\), not \(4,\)"),
+    (
+        lambda: TimeDistributed(Dense(2))(edu.Input((5,))),
+        ShapeError,
+        r"steps, size, \.\.\.\), not \((\d+), 5\) \(\1 stands for sizes",
+    ),
+    (
+        lambda: Bidirectional(LSTM(3))(edu.Input((5,))),
+        ShapeError,
+        "Bidirectional 'bidirectional': takes inputs of 3 axes, and this has 2",
+    ),
     (lambda: MultiHeadAttention(0, 3), ArgumentError, "MultiHeadAttention: num_heads .*0"),
     (lambda: MultiHeadAttention(2, -1), ArgumentError, "MultiHeadAttention: key_dim .*-1"),
     (lambda: MultiHeadAttention(2, 3, value_dim=1.5), ArgumentError, "value_dim .*1.5"),

@@ -11,6 +11,7 @@ Also what layers need of the engine beyond its operations: shapes of results wit
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -416,7 +417,12 @@ def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any])
     given, structure = tree.flatten((args, dict(kwargs)))
     given = [Spec(x.shape, x.dtype) if isinstance(x, Tensor) else x for x in given]
     is_open = any([isinstance(n, Size) for x in given if isinstance(x, Spec) for n in x.shape])
-    found = [_traced(function, structure, given, i) for i in range(_TRIALS if is_open else 1)]
+    try:
+        found = [_traced(function, structure, given, i) for i in range(_TRIALS if is_open else 1)]
+    except ShapeError as error:
+        if not is_evaluating():
+            error.args = (_explained(str(error), given),)
+        raise
     leaves = [
         Spec(_shape([x.shape for x in each]), each[0].dtype)
         if isinstance(each[0], Spec)
@@ -424,6 +430,16 @@ def evaluate(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any])
         for each in zip(*[tree.leaves(result) for result in found], strict=True)
     ]
     return tree.flatten(found[0])[1].unflatten(leaves)
+
+
+def _explained(message: str, given: Sequence[Any]) -> str:
+    """A message that says which of its numbers come of sizes that stand for others."""
+    numbers = [int(digits) for digits in re.findall(r"\d+", message)]
+    sizes = [n for x in given if isinstance(x, Spec) for n in x.shape if isinstance(n, Size)]
+    stand_ins = sorted({value for size in sizes for value in size.values})
+    seen = [str(n) for n in stand_ins if any(x and x % n == 0 for x in numbers)]
+    what = " and ".join(seen) + f" stand{'s' * (len(seen) == 1)} for sizes that are not known yet"
+    return f"{message} ({what})" if seen else message
 
 
 def is_evaluating() -> bool:

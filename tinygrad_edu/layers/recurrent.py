@@ -766,6 +766,7 @@ class Bidirectional(Layer):
         self.backward_layer: Any = _another("backward", backward_layer or layer, **turned)
         self._check_backward()
         self._first_weights = weights
+        self.input_spec = InputSpec(ndim=3)
         self.supports_masking = True
 
     def _check_backward(self) -> None:
@@ -851,8 +852,8 @@ def _another(direction: str, layer: RNN, **changes: Any) -> Any:
 
 
 class TimeDistributed(Layer):
-    """A layer at each step by itself: (batch, steps, ...) to (batch, steps, ...), with one set of
-    weights. The steps are examples of one large batch for it.
+    """A layer at each step by itself: (batch, steps, size, ...) to (batch, steps, ...), with one
+    set of weights. The steps are examples of one large batch for it.
 
     A `mask` (batch, steps, ...) is handed on if it says something about what is in a step.
 
@@ -877,9 +878,9 @@ class TimeDistributed(Layer):
 
 def _steps(inputs: Any) -> tuple[int, int]:
     shapes = [x.shape for x in tree.leaves(inputs)]
-    if any(len(shape) < 2 or shape[:2] != shapes[0][:2] for shape in shapes):
+    if any(len(shape) < 3 or shape[:2] != shapes[0][:2] for shape in shapes):
         raise ShapeError(
-            "TimeDistributed: inputs have shape (batch, steps, ...), not "
+            "TimeDistributed: inputs have shape (batch, steps, size, ...), not "
             + ", ".join(map(str, shapes))
         )
     batch, steps = shapes[0][:2]
