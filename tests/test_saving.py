@@ -362,6 +362,26 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     assert again.history.history == straight.history.history
 
 
+def test_a_stateful_network_goes_on_from_the_states_that_it_had(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(24, 3, 2)).astype("float32")
+
+    def train(folder: Path, *more: Any) -> Any:
+        edu.random.seed(0)
+        cells = [edu.layers.LSTM(3, stateful=True), edu.layers.Dense(1)]
+        held = edu.Sequential([edu.layers.TimeDistributed(edu.layers.Dense(2)), *cells])
+        held.compile("adam", "mse")
+        checkpoints = edu.train.Checkpointer(folder, save_freq=3)
+        held.fit(x, x[:, 0, :1], batch_size=4, epochs=3, verbose=0, callbacks=[checkpoints, *more])
+        return held
+
+    straight = train(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", Stop())
+    again = train(tmp_path / "b")
+    same(straight, again)
+    assert_array_equal(straight.predict(x[:4], verbose=0), again.predict(x[:4], verbose=0))
+
+
 def test_callbacks_remember(tmp_path: Path) -> None:
     def stopping() -> Any:
         return edu.callbacks.EarlyStopping("loss", patience=2, min_delta=100.0)

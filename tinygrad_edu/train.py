@@ -19,13 +19,13 @@ _NAME = re.compile(r"checkpoint-(\d{8,})\.zip")
 class Checkpointer(Callback):
     """Keeps the last checkpoints of a training in a folder, and starts from the newest.
 
-    A checkpoint has the weights, the optimizer's state, metrics, the default random generator, the
-    position in the data, and what callbacks remember, the History among them. As a
-    callback of `fit` it brings back the newest first, so that a program which was killed goes on,
-    run again, to the very weights it would have come to; and writes one every `save_freq`, "epoch"
-    or a number of batches. In a loop of one's own, call `restore()` and `save()`, and give the
-    `data` whose position is to be kept (a Dataset, or whatever has `state_dict` and
-    `load_state_dict`).
+    A checkpoint has the weights, the optimizer's state, metrics, what `stateful` layers go on from,
+    the default random generator, the position in the data, and what callbacks remember, the History
+    among them. As a callback of `fit` it brings back the newest first, so that a program which was
+    killed goes on, run again, to the very weights it would have come to; and writes one every
+    `save_freq`, "epoch" or a number of batches. In a loop of one's own, call `restore()` and
+    `save()`, and give the `data` whose position is to be kept (a Dataset, or whatever has
+    `state_dict` and `load_state_dict`).
 
     Files are written whole or not at all, and have checksums; a damaged one is passed over with a
     warning. The last `keep` are kept. Data that is no Dataset and no array is read again and
@@ -117,11 +117,15 @@ class Checkpointer(Callback):
     def _restore(self, manifest: dict[str, Any], parts: dict[str, bytes], path: Path) -> None:
         if "optimizer.safetensors" in parts:
             self._known().build_optimizer()
-        state = self._state()
         arrays = {
             kind: saving.unpack(data, path)
             for kind, data in ((name.removesuffix(".safetensors"), x) for name, x in parts.items())
         }
+        carried = arrays.get("carried", {})
+        for i, last in self._carried().items():
+            count = sum(name.startswith(f"{i}/") for name in carried)
+            last.begin([carried[f"{i}/{j}"] for j in range(count)])
+        state = self._state()
         if arrays.get("metrics", {}).keys() != state.get("metrics", {}).keys():
             arrays.pop("metrics", None)  # others are measured now, from the next epoch on
             state.pop("metrics", None)
@@ -152,7 +156,16 @@ class Checkpointer(Callback):
         metrics = [v for metric in getattr(model, "metrics", ()) for v in metric.variables]
         if metrics:  # by number, for names may come twice
             found["metrics"] = {str(i): v for i, v in enumerate(metrics)}
+        carried = self._carried().items()
+        states = {f"{i}/{j}": v for i, last in carried for j, v in enumerate(last.variables)}
+        if states:
+            found["carried"] = states
         return found
+
+    def _carried(self) -> dict[int, Any]:
+        """What `stateful` layers go on from, by the layers' places in the model."""
+        layers = enumerate(self._known()._below())
+        return {i: layer._last for i, layer in layers if hasattr(layer, "_last")}
 
     def _place(self) -> Any:
         """What knows the position in the data: while `fit` runs, that is `fit`."""

@@ -550,6 +550,12 @@ class _Last:
             )
         return structure.unflatten(held)
 
+    def begin(self, arrays: Sequence[Any]) -> None:
+        """Have states like these, for what is to be assigned to them, if there are none yet."""
+        if not self.variables:
+            zeros = [ops.zeros(x.shape, dtype=x.dtype) for x in arrays]
+            self.variables = [Variable(x, trainable=False) for x in zeros]
+
     def keep(self, states: States) -> None:
         for variable, state in zip(self.variables, tree.leaves(states), strict=True):
             variable.assign(state)
