@@ -579,6 +579,7 @@ def test_the_summary_says_what_is_frozen_nested_or_not_built(
     assert "not built" not in text
     subclass = Residual()
     assert "blocks/1 (Dense)   ?             not built" in subclass.summary_text()
+    assert "without those of blocks/0, blocks/1, head: not built" in subclass.summary_text()
     subclass.build((None, 4))
     row = next(line for line in subclass.summary_text().splitlines() if "head" in line)
     assert row.split() == ["head", "(Sequential)", "(None,", "1)", "11", "add"]

@@ -183,7 +183,8 @@ def totals(model: Model) -> list[str]:
         f"({_memory(sum(v.size * v.dtype.itemsize for v in found))})"
         for name, found in named.items()
     ]
-    waiting = [layer.name for layer in model._below() if layer._waits()]
+    names = layer_names(model._parts()).items()
+    waiting = [name for x, name in names if any(each._waits() for each in x._below())]
     if waiting:
         lines[0] += f", without those of {', '.join(waiting)}: not built yet"
     return lines
