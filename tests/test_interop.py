@@ -69,7 +69,8 @@ def test_numpy_functions_without_gradient_give_tensors_too(function: Any) -> Non
     [np.unique, lambda x: np.percentile(x, 30), np.ptp, np.shape, np.ndim, np.size,
      np.add.reduce, lambda x: np.multiply.outer(x, x), lambda x: np.save(io.BytesIO(), x),
      lambda x: np.sum(x, axis=0, where=A > 2), lambda x: np.histogram(x, bins=3)[0],
-     lambda x: np.atleast_3d(x, x), np.where],
+     lambda x: np.atleast_3d(x, x), np.where,
+     lambda x: np.nan_to_num(x * [np.nan, 1, np.inf], True, 5.0, 7.0)],
 )  # fmt: skip
 def test_other_numpy_functions_give_what_they_give_for_an_array(function: Any, device: str) -> None:
     found, expected = function(edu.tensor(A)), function(A)

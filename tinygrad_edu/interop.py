@@ -70,7 +70,8 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
     else:
         ours = None
     if ours is not None and args:
-        positional, needed, keywords = _parameters(ours)
+        _, needed, keywords = _parameters(ours)
+        positional = _alike(function, ours)
         more = args[positional:]
         names = list(_signature(function).parameters)[positional:]
         named = {**dict(zip(names, more, strict=False)), **kwargs}
@@ -115,6 +116,17 @@ def _parameters(ours: Any) -> tuple[int, int, set[str]]:
     names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
     needed = [p for p in positional if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
     return 1000 if any_number else len(positional), len(needed), names
+
+
+@functools.cache
+def _alike(function: Any, ours: Any) -> int:
+    """How many arguments of NumPy's function and of ours may be the same by position: until one of
+    ours has another place in NumPy's."""
+    known = _signature(function).parameters.values()
+    theirs = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    count = _parameters(ours)[0]
+    pairs = enumerate(zip([*_signature(ours).parameters][:count], theirs, strict=False))
+    return next((i for i, (a, b) in pairs if a != b and a in theirs), count)
 
 
 def as_method(function: Any, x: Operators, args: Any, kwargs: Any) -> Any:
