@@ -970,3 +970,26 @@ def test_a_counter_and_a_number_are_indices(device: str) -> None:
         assert edu.jit(moved)(x).tolist() == [6, 5, 4, 4, 5, 6]
         picked = edu.jit(lambda x, i: (x[i], edu.take(x, i), x.at[i].add(1.0)))(x, 2)
     assert [y.tolist() for y in picked] == [3, 3, [1, 2, 4, 4, 5, 6]]
+
+
+@pytest.mark.usefixtures("device")
+def test_a_constant_is_cast_in_a_body_to_meet_a_value_from_outside() -> None:
+    constant, x = np.array([1, 2, -3], "int32"), np.array([1.0, 2.0, 3.0], "float32")
+    c = edu.tensor(constant)
+    found = as_eager(
+        lambda x: {
+            "fori": ops.fori_loop(0, 2, lambda i, y: c * x, x),
+            "scan": ops.scan(lambda y, u: (x - c, x / c), x, x)[1][2],
+            "cond": ops.cond(x[0] > 0, lambda: ops.maximum(c, x), lambda: x),
+            "while": ops.while_loop(lambda y: (y < c + x).any(), lambda y: c - x + 9, x - 9),
+        },
+        edu.tensor(x),
+    )
+    wanted = {
+        "fori": constant * x,
+        "scan": x / constant,
+        "cond": np.maximum(constant, x),
+        "while": constant - x + 9,
+    }
+    for name, value in wanted.items():
+        assert_allclose(found[name].numpy(), value)

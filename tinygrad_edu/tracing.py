@@ -448,10 +448,11 @@ class _Kernels(backends.Kernels):
     def __missing__(self, op: Op) -> Callable[..., Any]:
         def kernel(*arrays: Any, **params: Any) -> Any:
             traced = [a for a in arrays if a.__class__ is Traced]
+            for a in traced:
+                if a.device.ended:
+                    raise TracingError(_ended(a))
+                traces.check(a.device)  # of each: a cast may have brought one of them here
             trace = traced[0].device
-            if trace.ended:
-                raise TracingError(_ended(traced[0]))
-            traces.check(trace)
             if op is ops.astype and traced[0].weak is not None:
                 return trace.cast(traced[0], params["dtype"])
             weak = alone = None
