@@ -228,3 +228,22 @@ def test_what_is_refused(what: str) -> None:
     call, error, word = REFUSED[what]
     with pytest.raises(error, match=word):
         call()
+
+
+def test_what_is_the_same_for_all_examples_has_a_value() -> None:
+    def signed(x: Any) -> Any:
+        slope = edu.grad(lambda y: (3 * y).sum())(x)  # no matter what x is
+        assert np.asarray(slope).tolist() == [3, 3]
+        assert np.from_dlpack(slope).tolist() == [3, 3]
+        up = edu.cond(slope.sum() > 0, lambda: x, lambda: -x)
+        return up * (2 if slope[0] > 2 else 1)
+
+    def nested(x: Any) -> Any:
+        return edu.vmap(lambda y: signed(edu.stack([y, x[0]])))(x)
+
+    x = np.array([[1.0, -2.0], [3.0, 4.0]])
+    for transform in (edu.vmap, lambda f: edu.jit(edu.vmap(f))):
+        assert_array_equal(transform(signed)(x).numpy(), 2 * x)
+        assert_array_equal(transform(nested)(x).numpy(), [[[2, 2], [-4, 2]], [[6, 6], [8, 6]]])
+    with pytest.raises(TracingError, match="differs from example to example"):
+        edu.vmap(lambda x: edu.vmap(lambda y: y * float(x[0]))(x))(x)

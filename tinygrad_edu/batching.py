@@ -93,6 +93,8 @@ class Batch(Device):
         return Batched(wrap(Tensor, self.base.from_numpy(array), self.base, None), False, self)
 
     def to_numpy(self, array: Array) -> np.ndarray:
+        if not array.mapped:
+            return array.tensor.numpy()  # which may be of a batch around, and then says so
         raise TracingError(
             f"the value of this Tensor, of shape {array.shape}, differs from example to example "
             "inside vmap, so it has no NumPy array, number or truth there: use edu.where, or "

@@ -163,7 +163,7 @@ def dlpack(x: Tensor, options: dict[str, Any]) -> Any:
     """`Tensor.__dlpack__`: the memory itself. Whoever gets it must not write to it, unless it was
     exported with `copy=True`."""
     if x._device.level:
-        return x.numpy()  # an error, that says why
+        return x.numpy().copy().__dlpack__(**options)  # or an error, that says why there is none
     try:
         return x._data.__dlpack__(**options)
     except BufferError as error:
