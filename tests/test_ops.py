@@ -521,3 +521,14 @@ def test_logaddexp_is_curved_where_its_arguments_are_equal_too(x: float, y: floa
 @pytest.mark.parametrize("exponent", [2.0, edu.tensor(2.0)])
 def test_the_second_derivative_of_a_square_is_2_at_0_too(exponent: Any) -> None:
     assert edu.grad(edu.grad(lambda x: x**exponent))(0.0).item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rtol"),
+    [("float16", 1e-3), ("bfloat16", 8e-3), ("float32", 1e-6), ("float64", 1e-12)],
+)
+def test_powers_of_two_are_rounded_once(dtype: str, rtol: float, device: str) -> None:
+    x = edu.tensor([-7.0, 0.0, 10.0, 15.0], dtype)
+    for found in (ops.exp2(x), edu.jit(ops.exp2)(x)):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.tolist(), [2.0**-7, 1, 1024, 32768], rtol=rtol)
