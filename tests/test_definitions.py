@@ -35,6 +35,17 @@ class Hypot(edu.Elementwise):
     gradients = (lambda g, out, x, y: g * x / out, lambda g, out, x, y: g * y / out)
 
 
+class Add(edu.Elementwise):
+    """x + 2 y, by a name that another operation has."""
+
+    arity = 2
+    c = "({0} + 2 * {1})"
+    gradients = (lambda g, _, x, y: g, lambda g, _, x, y: 2 * g)
+
+    def forward(self, xp: Any, x: Any, y: Any) -> Any:
+        return x + 2 * y
+
+
 class RunningSum(edu.Op):
     """The sums of the first elements along an axis."""
 
@@ -387,3 +398,13 @@ def test_a_subclass_prints_pickles_and_watches_like_a_tensor() -> None:
         tape.watch(x)
         y = (x * x).sum()
     assert tape.gradient(y, x).tolist() == [2, 4]
+
+
+def test_a_name_that_another_operation_has_means_nothing() -> None:
+    add, half = Add(), edu.ones(2, dtype="float16")
+    for x, y, own, times_half in [(1.5, 0.25, "float32", "float32"), (3, 4, "int32", "float16")]:
+        for function in (add, edu.jit(add)):
+            found = function(x, y)
+            assert (found.dtype, found.item()) == (own, x + 2 * y)
+        product = edu.jit(lambda x, y: add(x, y) * half)(x, y)
+        assert (product.dtype, product.tolist()) == (times_half, [x + 2 * y] * 2)

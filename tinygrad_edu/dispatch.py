@@ -108,7 +108,7 @@ def bring_together(
     if device.level and not any([isinstance(each, np.dtype) for each in own]):
         # Numbers that a trace has put Tensors in the place of, alone: it computes as Python does,
         # and what Python does not, in the dtypes of those.
-        if op.name in tracing.ARITHMETIC:
+        if tracing.is_pythons(op):
             return kind, device, values
         given = [x.dtype if isinstance(x, Tensor) else type(x) for x in values]
     for i, dtype in enumerate(op.operand_dtypes(given, kind)):

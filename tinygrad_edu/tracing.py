@@ -456,7 +456,7 @@ class _Kernels(backends.Kernels):
             if op is ops.astype and traced[0].weak is not None:
                 return trace.cast(traced[0], params["dtype"])
             weak = alone = None
-            if op.name in ARITHMETIC and all([_is_weak(a) for a in arrays]):
+            if is_pythons(op) and all([_is_weak(a) for a in arrays]):
                 arrays, alone = _of_numbers(op, arrays, trace)
                 weak = _NUMBERS[dtypes.kind(alone)]
             inputs = tuple([a.value if a.__class__ is Traced else a for a in arrays])
@@ -477,12 +477,17 @@ class _Kernels(backends.Kernels):
 _kernels = _Kernels()
 
 # What Python computes of numbers is a number again.
-ARITHMETIC = frozenset(
+_ARITHMETIC = frozenset(
     {"abs", "add", "divide", "floor_divide", "multiply", "negative", "power", "remainder"}
     | {"subtract"}
 )
 _NUMBERS = {"b": bool, "i": int, "u": int, "f": float}
 _WIDE = {dtypes.float32: dtypes.float64, dtypes.int32: dtypes.int64}
+
+
+def is_pythons(op: Op) -> bool:
+    """Whether an operation is one that Python has for numbers, and not just called so."""
+    return op.name in _ARITHMETIC and getattr(ops, op.name) is op
 
 
 def _is_weak(array: Any) -> bool:
