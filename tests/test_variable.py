@@ -80,7 +80,8 @@ def test_python_numbers_fit_a_variable_of_any_dtype(dtype: str, device: str) -> 
     v[0].assign_add(3)
     v[1].assign_sub(2)
     v[0].assign_sub(np.int64(1))
-    assert (v.tolist(), v.dtype) == ([10, 7], dtype)
+    v[1].assign_add(np.uint8(1))
+    assert (v.tolist(), v.dtype) == ([10, 8], dtype)
 
 
 def test_numpy_scalars_are_weak_in_assignments_too() -> None:

@@ -114,7 +114,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
         own = to_array(value).dtype
         together = dtypes.promote(dtype, own)
         if is_weak(value) or isinstance(value, np.generic):
-            number = {"b": bool, "i": int, "f": float}[dtypes.kind(own)]
+            number = {"b": bool, "i": int, "u": int, "f": float}[dtypes.kind(own)]
             together = dtypes.promote_weak(dtype, number)
     if together != dtype:
         raise DtypeError(
