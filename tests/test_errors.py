@@ -40,6 +40,10 @@ def used_up() -> None:
     tape.gradient(y, v)
 
 
+def masked() -> Any:
+    return np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+
+
 # What somebody does; the built-in error they would catch; words the message must have.
 BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     # Shapes
@@ -91,6 +95,9 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.tensor({"a": 1}), TypeError, ["numbers", "dict"]),
     (lambda: edu.tensor(np.array([1j])), TypeError, ["complex"]),
     (lambda: edu.tensor([1, None]), TypeError, ["numbers"]),
+    (lambda: edu.tensor(masked()), TypeError, ["mask", "filled", ".data"]),
+    (lambda: x() * masked(), TypeError, ["mask", "filled"]),
+    (lambda: edu.jit(lambda y: y)(masked()), TypeError, ["mask", "filled"]),
     (lambda: edu.zeros(2, dtype="complex64"), TypeError, ["complex64", "float32"]),
     (lambda: edu.zeros(2, dtype="float23"), TypeError, ["float23", "float32"]),
     (lambda: edu.tensor(2**40), TypeError, [str(2**40), "int32"]),

@@ -4,6 +4,7 @@ as an operand, as an array that a Tensor can hold.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,12 @@ def _stacked(data: Any) -> Tensor:
 
 def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
     """Data as a NumPy array of a dtype that a Tensor can hold, without a copy where possible."""
+    masked = None if data.__class__ is np.ndarray else sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(data, masked.MaskedArray):
+        raise DtypeError(
+            "a Tensor has no mask, and a masked array would lose its own: use array.filled(value), "
+            "or array.data if no element is masked"
+        )
     try:
         array = np.asarray(data)
     except ValueError as error:
