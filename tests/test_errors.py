@@ -96,7 +96,7 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.tensor(np.array([1j])), TypeError, ["complex"]),
     (lambda: edu.tensor([1, None]), TypeError, ["numbers"]),
     (lambda: edu.tensor(masked()), TypeError, ["mask", "filled", ".data"]),
-    (lambda: x() * masked(), TypeError, ["mask", "filled"]),
+    (lambda: x() * masked(), TypeError, ["multiply", "mask", "filled"]),
     (lambda: edu.jit(lambda y: y)(masked()), TypeError, ["mask", "filled"]),
     (lambda: edu.zeros(2, dtype="complex64"), TypeError, ["complex64", "float32"]),
     (lambda: edu.zeros(2, dtype="float23"), TypeError, ["float23", "float32"]),
@@ -106,13 +106,16 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.arange(2**33, 2**33 + 1), TypeError, [str(2**33), "int32"]),
     (lambda: edu.tensor([1], "int8") + 300, TypeError, ["add", "300", "int8"]),
     (lambda: edu.tensor(10**30), TypeError, [str(10**30), "does not fit"]),
+    (lambda: edu.tensor([1], "int8").at[0].set(300), TypeError, ["set", "300", "int8"]),
+    (lambda: edu.Variable([1], "int8").assign([300]), TypeError, ["assign", "300", "int8"]),
+    (lambda: edu.add(edu.ones(2), [1, 2**40]), TypeError, ["add", str(2**40), "int32"]),
     (lambda: edu.tensor([np.nan], "int32"), TypeError, ["NaN", "int32"]),
     (lambda: edu.tensor([1, 2]).at[0].set(2.5), TypeError, ["set", "float32", "int32", "astype"]),
     (lambda: x().at[0].add(np.ones(3)), TypeError, ["add", "float64", "float32", "astype"]),
     (lambda: edu.arange("a"), TypeError, ["arange", "'a'"]),
     (lambda: edu.grad(5), ValueError, ["grad", "function", "5"]),  # type: ignore[arg-type]
-    (lambda: x() + "a", TypeError, ["numbers"]),
-    (lambda: None * x(), TypeError, ["NoneType"]),  # type: ignore[operator]
+    (lambda: x() + "a", TypeError, ["add", "numbers"]),
+    (lambda: None * x(), TypeError, ["multiply", "NoneType"]),  # type: ignore[operator]
     (lambda: x() + 1j, TypeError, ["complex"]),
     (lambda: ~x(), TypeError, ["bitwise_invert", "integer", "float32"]),
     (lambda: x() & 1, TypeError, ["bitwise_and", "integer", "float32"]),

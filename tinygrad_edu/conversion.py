@@ -122,7 +122,10 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
             f".astype({dtype.name!r})"
         )
-    return as_tensor(value, dtype, held)
+    try:
+        return as_tensor(value, dtype, held)
+    except DtypeError as error:
+        raise DtypeError(f"{where}: {error}") from None
 
 
 def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:

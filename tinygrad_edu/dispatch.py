@@ -14,7 +14,7 @@ import numpy as np
 
 from . import backends, conversion, dtypes, tape, traces
 from .backends import Array
-from .errors import DeviceError, DtypeError
+from .errors import DeviceError, DtypeError, ShapeError
 from .op import Aval, Op, promoted
 from .tape import record
 from .tensors import Operators, Tensor, TensorLike, wrap
@@ -91,7 +91,10 @@ def bring_together(
 ) -> tuple[type[Tensor], backends.Device, list[Any]]:
     """The class and the device of the result, and the operands as `op` takes them: Tensors of its
     dtypes, and Python numbers. Raises DeviceError where Tensors are on two devices."""
-    values: list[Any] = [x if isinstance(x, Tensor) else conversion.unwrap(x) for x in operands]
+    try:
+        values: list[Any] = [x if isinstance(x, Tensor) else conversion.unwrap(x) for x in operands]
+    except (DtypeError, ShapeError) as error:
+        raise type(error)(f"{op}: {error}") from None
     if not any(isinstance(x, (Tensor, np.ndarray)) for x in values):
         # NumPy scalars give way to arrays; among themselves they keep their dtype.
         values = [
