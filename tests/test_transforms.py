@@ -170,6 +170,71 @@ def test_operands_that_are_lists_of_tensors_have_second_derivatives() -> None:
     edu.check_grads(f, [0.5, 1.0], order=3)
 
 
+def _watched(w: Any) -> Any:
+    x = edu.tensor(A)
+    with edu.GradientTape() as tape:
+        tape.watch(x)
+        y = (x**2 * w).sum()
+    return tape.gradient(y, x)
+
+
+# Gradients with respect to A, which is no argument, of functions of A and of w, which is B.
+OF_CONSTANTS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "grad": (lambda w: edu.grad(lambda x: (x**2 * w).sum())(A), 2 * A * B),
+    "grad of grad": (
+        lambda w: edu.grad(lambda y: edu.grad(lambda x: (x**3 * w).sum())(y).sum())(A),
+        6 * A * B,
+    ),
+    "vjp": (lambda w: edu.vjp(lambda x: x**2 * w, A)[1](w)[0], 2 * A * B**2),
+    "jvp": (lambda w: edu.jvp(lambda x: x**2 * w, (A,), (B,))[1], 2 * A * B**2),
+    "hessian": (lambda w: edu.hessian(lambda x: (x**2 * w).sum())(A), np.diag(2 * B)),
+    "checkpoint": (
+        lambda w: edu.grad(lambda x: edu.checkpoint(lambda y: (y**2 * w).sum())(x))(A),
+        2 * A * B,
+    ),
+    "watched": (_watched, 2 * A * B),
+    "a branch": (
+        lambda w: edu.grad(lambda x: edu.cond(w[0] > 0, lambda: (x**2).sum(), lambda: w[1]))(A),
+        2 * A,
+    ),
+    "a loop": (
+        lambda w: edu.grad(
+            lambda x: edu.fori_loop(0, 3, lambda i, y: y * w[0] + (x**2).sum(), w[1])
+        )(A),
+        2 * A * (B[0] ** 2 + B[0] + 1),
+    ),
+    "a scan": (
+        lambda w: edu.grad(
+            lambda x: edu.scan(lambda y, u: (y * u + x.sum(), None), edu.tensor(1.0, "float64"), w)[
+                0
+            ]
+        )(A),
+        np.full(3, B[1] * B[2] + B[2] + 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_CONSTANTS)
+@pytest.mark.usefixtures("device")
+def test_gradients_with_respect_to_what_is_no_argument_of_a_compiled_function(name: str) -> None:
+    function, expected = OF_CONSTANTS[name]
+    for compiled in (function, edu.jit(function), edu.jit(edu.jit(function))):
+        assert_allclose(compiled(edu.tensor(B)).numpy(), expected, rtol=1e-6)
+    slopes = [edu.grad(lambda w, f=f: f(w).sum())(B) for f in (function, edu.jit(function))]
+    assert_allclose(slopes[1].numpy(), slopes[0].numpy(), rtol=1e-6)
+
+
+def test_backward_to_what_a_compiled_function_makes() -> None:
+    @edu.jit
+    def gradient(w: Any) -> Any:
+        x = edu.tensor(A, requires_grad=True)
+        (x**2 * w).sum().backward()
+        return x.grad
+
+    for scale in (1, 3):
+        assert_allclose(gradient(edu.tensor(scale * B)).numpy(), 2 * scale * A * B)
+
+
 def test_check_grads_passes_what_is_right() -> None:
     edu.check_grads(lambda p: ops.tanh(p["w"] * 2) @ p["x"], [{"w": A, "x": B}], order=2)
     edu.check_grads(lambda x: (ops.exp(x), ops.sum(x**2)), [A.astype("float32")])

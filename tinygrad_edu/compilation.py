@@ -837,11 +837,16 @@ class _Bound:
 
     def __init__(self, state: dict[Any, Tensor], base: Device) -> None:
         self.base = base
+        self._around = traces.current()
         self.held = {
             met: wrap(Tensor, x._data, x._device, x._record or getattr(met, "_leaf", None))
             for met, x in state.items()
         }
         self._now: dict[Any, Tensor | None] = dict(self.held)
+
+    def lift(self, x: Tensor) -> Tensor:
+        """Where the function is run again, as a value of the program that this is done in."""
+        return x if self._around is None else self._around.lift(x)
 
     def read_variable(self, variable: Variable) -> Tensor:
         found = self._now.get(variable)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends, dtypes
+from . import backends, dtypes, traces
 from .backends import Device
 from .dtypes import DType, DTypeLike
 from .errors import DeviceError, DtypeError, ShapeError
@@ -55,7 +55,7 @@ def tensor(
 
 def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
-        walk.differentiable(made, "requires_grad")
+        made = traces.brought(walk.differentiable(made, "requires_grad"))
         made._record = tape.Leaf(tape.EVERY)
     return made
 

@@ -184,6 +184,11 @@ _live = {ALWAYS}  # the numbers of tapes that may still be walked
 _watching = threading.Lock()
 
 
+def moment() -> int:
+    """A number between those of the tapes that were made before, and of those made after."""
+    return _next_number()
+
+
 def record(
     op: Op,
     operands: tuple[Any, ...],

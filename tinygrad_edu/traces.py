@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .backends import Device
+    from .tensors import Tensor
     from .tracing import Trace
 
 being_made: list[Trace] = []
@@ -27,6 +28,13 @@ _current: ContextVar[Trace | None] = ContextVar("tinygrad_edu.trace", default=No
 def current() -> Trace | None:
     """The innermost trace that this thread is making."""
     return _current.get() if being_made else None
+
+
+def brought(x: Tensor) -> Tensor:
+    """A Tensor with respect to which one differentiates: a value of the program that is being
+    written down, where one is. What is computed of it must be part of that too."""
+    trace = current()
+    return x if trace is None or x._device.level else trace.lift(x)
 
 
 @contextmanager

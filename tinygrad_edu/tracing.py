@@ -90,6 +90,7 @@ class Trace(Device):
         self.state: dict[Variable | tape.Leaf, Value | None] = {}
         self.written: set[Variable | tape.Leaf] = set()
         self.ended = False
+        self._began = tape.moment()
         # Variables that were written and not read since: what they held before.
         self._assigned: dict[Variable, Tensor] = {}
         self._known: dict[int, tuple[Tensor, Traced]] = {}
@@ -209,8 +210,8 @@ class Trace(Device):
         return found[1]
 
     def lift(self, x: Tensor) -> Tensor:
-        """A Tensor from outside: a constant. Raises TracingError where a tape that was open before
-        follows it, for which it has to be an argument."""
+        """A Tensor from outside: a constant. Raises TracingError where it was computed and a tape
+        that was open before follows it, for which it has to be an argument."""
         if x._device is self:
             return x
         if x._device.level:
@@ -218,7 +219,7 @@ class Trace(Device):
                 f"at {place()}: a Tensor of another trace, or of vmap, is used in a jitted "
                 "function that did not get it as an argument"
             )
-        if isinstance(x._record, tape.Record):
+        if isinstance(x._record, tape.Record) and min(x._record.tapes) < self._began:
             raise TracingError(
                 f"at {place()}: a Tensor of shape {x.shape} that a tape follows is used in a "
                 "jitted function, where what comes from outside is a constant, so its gradient "

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import conversion, ops, tape, tree, walk
+from . import conversion, ops, tape, traces, tree, walk
 from .errors import ArgumentError, GradientError
 from .tensors import Operators, Tensor, wrap
 
@@ -107,6 +107,8 @@ def followed(recording: tape.GradientTape, x: Any) -> Tensor:
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
     value = walk.differentiable(conversion.as_tensor(x), "grad")
+    if not isinstance(value._record, tape.Record):
+        value = traces.brought(value)
     if value._record is None:
         return wrap(type(value), value._data, value._device, tape.Leaf(recording._alone))
     value = ops.identity(value)
