@@ -531,3 +531,16 @@ def test_empty_tensors_work(device: str) -> None:
     assert ((x + 1).shape, x.sum().item(), x.sum(axis=0).tolist()) == ((0, 3), 0, [0, 0, 0])
     assert (x @ edu.ones((3, 2))).shape == (0, 2)
     assert edu.grad(lambda x: (x * x).sum())(x).shape == (0, 3)
+
+
+def test_a_tensor_of_tensors_and_numbers_has_the_dtype_of_the_tensors() -> None:
+    x = edu.tensor([0.5, 2.0], requires_grad=True)
+
+    def made(x: Any) -> edu.Tensor:
+        return edu.tensor([[x[0], 1], [2.5, x[1]]])
+
+    for found in (made(x), edu.jit(made)(x), edu.vmap(made)(edu.stack([x]))[0]):
+        assert (found.tolist(), found.dtype) == ([[0.5, 1], [2.5, 2]], "float32")
+    assert not made(x).requires_grad  # it is a copy
+    assert edu.tensor([edu.tensor(1), 2], "float64").dtype == "float64"
+    assert edu.tensor([edu.ones(2, device="xla")]).device == "xla"

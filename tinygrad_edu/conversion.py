@@ -38,6 +38,8 @@ def tensor(
     Tensor(0.5, dtype=float64, requires_grad=True)
     """
     where = backends.find(device) if device is not None else None
+    if _holds_tensors(data) and not isinstance(data, Operators):
+        data = ops.stop_gradient(_stacked(data))
     if isinstance(data, Operators):
         given = data.value
         where = where or given._device
