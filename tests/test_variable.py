@@ -164,6 +164,19 @@ def test_a_dtype_that_fits_is_converted() -> None:
     assert (v.tolist(), v.dtype) == ([4, 5], "float32")
 
 
+def test_a_constant_of_another_dtype_is_assigned_in_a_compiled_function(device: str) -> None:
+    v = edu.Variable([1.0, 2.0])
+    constant = edu.tensor([3, 4])
+
+    @edu.jit
+    def assign() -> None:
+        v.assign(constant)
+        v[0].assign(edu.tensor(7, "int8"))
+
+    assign()
+    assert (v.tolist(), v.dtype, v.device) == ([7, 4], "float32", device)
+
+
 @pytest.mark.parametrize("assign", EVERY)
 def test_a_value_on_another_device_is_refused_and_both_are_named(
     assign: Callable[[Any, Any], Any],

@@ -112,7 +112,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             )
         if given._data.dtype is dtype:
             return given
-        own, together = given.dtype, dtypes.promote(dtype, given.dtype)
+        value, own, together = given, given.dtype, dtypes.promote(dtype, given.dtype)
     else:
         own = to_array(value).dtype
         together = dtypes.promote(dtype, own)
