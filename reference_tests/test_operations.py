@@ -137,9 +137,11 @@ def theirs(subject: Subject, sample: Sample, other: Framework, found: Derivative
 
 
 def _weighed(sample: Sample, value: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A cotangent for this value, and a direction for each argument."""
+    """A cotangent for this value, and a direction for each argument: one of its own, for along one
+    that all share `x - y` does not change."""
     inputs = [sample.arrays[i] for i in sample.argnums]
-    return weights(value.shape, value.dtype), [weights(x.shape, x.dtype) for x in inputs]
+    directions = [weights(x.shape, x.dtype) * x.dtype.type(2**-i) for i, x in enumerate(inputs)]
+    return weights(value.shape, value.dtype), directions
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -511,6 +511,12 @@ def test_non_contiguous_arrays_are_taken_as_they_are() -> None:
     assert ops.sum(a, axis=0).tolist() == a.sum(0).tolist()
 
 
+@pytest.mark.parametrize("error", [0.0, 0.5, -1.0, 3.0])
+def test_huber_is_a_square_near_0_and_straight_further_out(error: float) -> None:
+    curvature = edu.hessian(lambda y: ops.huber([2.0], y))(np.array([2.0 + error]))
+    assert curvature.item() == (1.0 if abs(error) <= 1 else 0.0)
+
+
 @pytest.mark.parametrize(("x", "y"), [(1.5, 1.5), (0.0, -0.0), (-30.0, -30.0), (2.0, 1.0)])
 def test_logaddexp_is_curved_where_its_arguments_are_equal_too(x: float, y: float) -> None:
     p = 1 / (1 + math.exp(y - x))

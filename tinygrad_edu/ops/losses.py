@@ -23,7 +23,7 @@ from ..op import Aval, Binary, Op
 from ..tensors import Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like
-from .elementwise import abs, log, sigmoid, sqrt, square, through_float32, where
+from .elementwise import abs, clip, log, sigmoid, sqrt, square, through_float32, where
 from .kernels import in_float32, into, onto, top, total
 from .movement import expand_dims
 from .networks import log_softmax, softmax
@@ -81,8 +81,8 @@ def huber(
     Tensor(1.5, dtype=float32)
     """
     y_true, y_pred = _alike("huber", y_true, y_pred)
-    error = abs(y_true - y_pred)
-    near = where(error <= delta, error, delta)  # this way round, NaN is lost in neither
+    error = y_true - y_pred
+    near = clip(error, -delta, delta)
     return mean(near * (error - near * 0.5), axis=axis)
 
 
