@@ -56,6 +56,12 @@ def weights(shape: Shape, dtype: Any) -> np.ndarray:
     return np.asarray(generator.uniform(0.5, 1.5, shape).astype(dtype))
 
 
+def directions(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A direction for each argument: one of its own, for along one that all share `x - y` does not
+    change."""
+    return [weights(x.shape, x.dtype) * x.dtype.type(2**-i) for i, x in enumerate(inputs)]
+
+
 def ordinary(subject: Subject, dtype: str) -> Iterator[Sample]:
     """A sample for each call, away from kinks."""
     generator = np.random.default_rng(zlib.crc32(subject.name.encode()))

@@ -17,7 +17,7 @@ from .agreement import DISAGREEMENTS, NOT_DIFFERENTIATED, Disagreement, differen
 from .drawn import drawn
 from .frameworks import FRAMEWORKS, Derivatives, Framework
 from .ours import NUMPY
-from .samples import Sample, at_kinks, ordinary, special, subnormal, weights
+from .samples import Sample, at_kinks, directions, ordinary, special, subnormal, weights
 from .subjects import SUBJECTS, Subject, uncovered
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of special values
@@ -129,19 +129,17 @@ def theirs(subject: Subject, sample: Sample, other: Framework, found: Derivative
     if not found.first:
         result = Derivatives(other.value(function, arrays), [], [])
     else:
-        cotangent, directions = _weighed(sample, found.value)
+        cotangent, moves = _weighed(sample, found.value)
         if half:
-            cotangent, directions = _widened(cotangent), [_widened(x) for x in directions]
-        result = other.derivatives(function, arrays, sample.argnums, cotangent, directions)
+            cotangent, moves = _widened(cotangent), [_widened(x) for x in moves]
+        result = other.derivatives(function, arrays, sample.argnums, cotangent, moves)
     return _rounded(result, found) if half else result
 
 
 def _weighed(sample: Sample, value: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A cotangent for this value, and a direction for each argument: one of its own, for along one
-    that all share `x - y` does not change."""
+    """A cotangent for this value, and a direction for each argument."""
     inputs = [sample.arrays[i] for i in sample.argnums]
-    directions = [weights(x.shape, x.dtype) * x.dtype.type(2**-i) for i, x in enumerate(inputs)]
-    return weights(value.shape, value.dtype), directions
+    return weights(value.shape, value.dtype), directions(inputs)
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from tinygrad_edu.op import Aval, Binary, Elementwise, Op
 
 from .frameworks import Arrays
 from .ours import NUMPY, XLA
-from .samples import Sample, ordinary, weights
+from .samples import Sample, directions, ordinary, weights
 from .subjects import Subject, operations
 from .test_operations import EVERY, FLOATS, OF_FLOATS, problems, results
 
@@ -63,7 +63,7 @@ def _slope(subject: Subject, sample: Sample, arrays: Arrays) -> float:
     """The gradients, weighed as `results` does."""
     moved = sample._replace(arrays=tuple(arrays))
     gradients = results(subject, moved, NUMPY)[0].first
-    return float(sum(np.sum(g * weights(g.shape, g.dtype)) for g in gradients))
+    return float(sum(np.sum(g * v) for g, v in zip(gradients, directions(gradients), strict=True)))
 
 
 def _differences(function: Callable[[Arrays], float], arrays: Arrays, argument: int) -> np.ndarray:

@@ -26,7 +26,6 @@ EXAMPLES = 3
 
 
 REFUSED = {
-    "bincount": "how long the result is depends on the values",
     "bincount_counts": "how long the result is depends on the values",
     "unique_all": "how many there are depends on the values",
     "unique_counts": "how many there are depends on the values",
