@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_transforms_go_over_keys_as_jax_does() -> None:
     expected = np.asarray(jax.vmap(jax.random.uniform)(theirs))
     over_all = edu.vmap(random.uniform)
     for draw in (over_all, edu.jit(over_all), edu.vmap(edu.jit(random.uniform))):
-        same(lambda draw=draw: draw(keys), expected)  # type: ignore[misc]
+        same(partial(draw, keys), expected)
     same(lambda: edu.scan(lambda n, key: (n, random.uniform(key)), 0, keys)[1], expected)
     same(lambda: edu.map(random.uniform, keys), expected)
 
