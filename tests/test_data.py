@@ -404,6 +404,7 @@ def test_npy_files_are_mapped(tmp_path: Path) -> None:
             Dataset.from_npy(tmp_path / name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_file_larger_than_memory_is_shuffled_in_little_memory(tmp_path: Path) -> None:
     """A file of 8 GB with 64 million rows and nothing in it; anonymous memory is what counts."""
