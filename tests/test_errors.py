@@ -108,6 +108,8 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.tensor(10**30), TypeError, [str(10**30), "does not fit"]),
     (lambda: edu.tensor([1], "int8").at[0].set(300), TypeError, ["set", "300", "int8"]),
     (lambda: edu.Variable([1], "int8").assign([300]), TypeError, ["assign", "300", "int8"]),
+    (lambda: edu.Variable([1]).assign("a"), TypeError, ["Variable.assign", "numbers, not text"]),
+    (lambda: edu.Variable([[1]]).assign([[1], [2, 3]]), ValueError, ["assign", "rectangular"]),
     (lambda: edu.add(edu.ones(2), [1, 2**40]), TypeError, ["add", str(2**40), "int32"]),
     (lambda: edu.tensor([np.nan], "int32"), TypeError, ["NaN", "int32"]),
     (lambda: edu.tensor([1, 2]).at[0].set(2.5), TypeError, ["set", "float32", "int32", "astype"]),

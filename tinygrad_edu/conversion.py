@@ -5,7 +5,8 @@ as an operand, as an array that a Tensor can hold.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .backends import Device
 from .dtypes import DType, DTypeLike
 from .errors import DeviceError, DtypeError, ShapeError
 from .tensors import Operators, Tensor, TensorLike, wrap
+
+R = TypeVar("R")
 
 
 def tensor(
@@ -114,7 +117,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             return given
         value, own, together = given, given.dtype, dtypes.promote(dtype, given.dtype)
     else:
-        own = to_array(value).dtype
+        own = _named(where, to_array, value).dtype
         together = dtypes.promote(dtype, own)
         if is_weak(value) or isinstance(value, np.generic):
             number = {"b": bool, "i": int, "u": int, "f": float}[dtypes.kind(own)]
@@ -124,10 +127,15 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
             f".astype({dtype.name!r})"
         )
+    return _named(where, as_tensor, value, dtype, held)
+
+
+def _named(where: str, convert: Callable[..., R], *args: Any) -> R:
+    """What `convert` makes of its arguments; its errors name the method `where`."""
     try:
-        return as_tensor(value, dtype, held)
-    except DtypeError as error:
-        raise DtypeError(f"{where}: {error}") from None
+        return convert(*args)
+    except (DtypeError, ShapeError) as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
@@ -172,6 +180,7 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
     if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
         hint = ": complex numbers are not supported" if array.dtype.kind == "c" else ""
         kind = type(data).__name__ if array.dtype == object else array.dtype
+        kind = "text" if array.dtype.kind in "SU" else kind
         raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
     if dtype is None and is_weak(data) and array.dtype in _WIDE:
         dtype = _WIDE[array.dtype]
