@@ -120,7 +120,7 @@ def test_several_keys_are_as_a_tuple_and_as_an_array() -> None:
     first, *_, last = keys
     assert (keys[0], keys[-1], len(keys)) == (first, last, 5)
     assert keys == tuple(keys)
-    assert hash(keys) == hash(random.split(KEY, 5))
+    assert hash(keys) == hash(random.split(KEY, 5)) == hash(tuple(keys))
     assert keys[1:3] == keys[1:4][:2] != keys[2:4]
     assert last in keys
     assert KEY not in keys

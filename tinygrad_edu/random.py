@@ -154,7 +154,7 @@ class Keys(Sequence[Key]):
         return self._keys == tuple(other) if isinstance(other, Sequence) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((Keys, self._keys))
+        return hash(self._keys)  # as that of the tuple that it equals
 
     def __repr__(self) -> str:
         return repr(self._keys)
