@@ -101,6 +101,14 @@ def test_a_numpy_function_that_would_lose_a_gradient_is_refused(dtype: str) -> N
 # The array API, and DLPack
 
 
+@pytest.mark.parametrize("module", [edu, edu.ops])
+def test_an_older_name_of_numpys_is_told_ours(module: Any) -> None:
+    with pytest.raises(AttributeError, match="'concatenate': here it is 'concat'"):
+        module.concatenate  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'nonsense'$"):
+        module.nonsense  # noqa: B018
+
+
 def test_the_array_namespace() -> None:
     x = edu.ones(2)
     assert x.__array_namespace__() is ops

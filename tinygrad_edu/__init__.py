@@ -18,7 +18,7 @@ from . import tensors as _tensors  # noqa: F401  first: Tensor and its operation
 
 # isort: split
 
-from . import config, dtypes, errors, op, ops, random, tree
+from . import config, dtypes, errors, interop, op, ops, random, tree
 from .backends import Device, device, devices, set_device
 from .batching import vmap
 from .checking import check_grads
@@ -120,7 +120,7 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise interop.no_attribute(__name__, name)
     place = _LATER[name]
     module = importlib.import_module(f".{place}", __name__)
     found = module if name == place else getattr(module, name)

@@ -41,6 +41,13 @@ _NUMPYS_OWN = {"unique", "broadcast_arrays", "save", "array_repr", "array_str", 
 """Functions of NumPy's whose results, or effects, are not what ours of that name has."""
 
 
+def no_attribute(module: str, name: str) -> AttributeError:
+    """For a name that a module does not have; where it is NumPy's older one, with ours."""
+    ours = _RENAMED.get(name)
+    hint = f": here it is {ours!r}, as in the array API" if ours else ""
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
 def array(x: Tensor, dtype: Any, copy: bool | None) -> np.ndarray:
     """`Tensor.__array__`: the read-only view of it, unless another dtype or a copy is asked for."""
     found = x.numpy()

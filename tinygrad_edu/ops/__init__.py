@@ -29,3 +29,8 @@ if not TYPE_CHECKING:  # a type checker finds the names by itself, and not by th
     # Importing from a family has made it an attribute here.
     families = [value for _, value in sorted(globals().items()) if hasattr(value, "__all__")]
     __all__ = [name for family in families for name in family.__all__]
+
+    def __getattr__(name: str) -> object:
+        from .. import interop  # which needs this module
+
+        raise interop.no_attribute(__name__, name)
