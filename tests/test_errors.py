@@ -94,7 +94,9 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: edu.tensor(None), TypeError, ["numbers", "NoneType"]),
     (lambda: edu.tensor({"a": 1}), TypeError, ["numbers", "dict"]),
     (lambda: edu.tensor(np.array([1j])), TypeError, ["complex"]),
-    (lambda: edu.tensor([1, None]), TypeError, ["numbers"]),
+    (lambda: edu.tensor([1, None]), TypeError, ["numbers", "NoneType"]),
+    (lambda: edu.tensor([1, 10**30]), TypeError, [str(10**30), "does not fit"]),
+    (lambda: edu.tensor(np.array([1.0], object)), TypeError, ["object", "astype"]),
     (lambda: edu.tensor(masked()), TypeError, ["mask", "filled", ".data"]),
     (lambda: x() * masked(), TypeError, ["multiply", "mask", "filled"]),
     (lambda: edu.jit(lambda y: y)(masked()), TypeError, ["mask", "filled"]),
@@ -131,6 +133,7 @@ BAD: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: f"{x():.2f}", TypeError, [".2f", "(2, 3)", "tolist()"]),
     # Indices
     (lambda: x()[2], IndexError, ["2", "axis 0", "(2, 3)"]),
+    (lambda: x()["a"], TypeError, ["indexing", "text"]),
     (lambda: x()[0, -4], IndexError, ["-4", "axis 1", "(2, 3)"]),
     (lambda: x()[0, 0, 0], IndexError, ["too many", "(2, 3)"]),
     (lambda: x()[[0, 9]], IndexError, ["9", "axis 0"]),

@@ -117,7 +117,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             return given
         value, own, together = given, given.dtype, dtypes.promote(dtype, given.dtype)
     else:
-        own = _named(where, to_array, value).dtype
+        own = named(where, to_array, value).dtype
         together = dtypes.promote(dtype, own)
         if is_weak(value) or isinstance(value, np.generic):
             number = {"b": bool, "i": int, "u": int, "f": float}[dtypes.kind(own)]
@@ -127,10 +127,10 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
             f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
             f".astype({dtype.name!r})"
         )
-    return _named(where, as_tensor, value, dtype, held)
+    return named(where, as_tensor, value, dtype, held)
 
 
-def _named(where: str, convert: Callable[..., R], *args: Any) -> R:
+def named(where: str, convert: Callable[..., R], *args: Any) -> R:
     """What `convert` makes of its arguments; its errors name the method `where`."""
     try:
         return convert(*args)
@@ -175,12 +175,16 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
         array = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"a Tensor is rectangular: {error}") from None
-    if array.dtype == object and isinstance(data, int):
-        raise DtypeError(f"{data} does not fit in any integer dtype")
+    if array.dtype == object:
+        for x in array.flat:
+            if not isinstance(x, (int, float, np.number)):
+                raise DtypeError(f"a Tensor holds numbers, not {type(x).__name__}")
+            if isinstance(x, int) and not -(2**63) <= x < 2**64:
+                raise DtypeError(f"{x} does not fit in any integer dtype")
     if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
-        hint = ": complex numbers are not supported" if array.dtype.kind == "c" else ""
-        kind = type(data).__name__ if array.dtype == object else array.dtype
-        kind = "text" if array.dtype.kind in "SU" else kind
+        hints = {"c": "complex numbers are not supported", "O": "use .astype('float32') first"}
+        hint = f": {hints[array.dtype.kind]}" if array.dtype.kind in hints else ""
+        kind = "text" if array.dtype.kind in "SU" else array.dtype
         raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
     if dtype is None and is_weak(data) and array.dtype in _WIDE:
         dtype = _WIDE[array.dtype]

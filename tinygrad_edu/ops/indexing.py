@@ -135,7 +135,7 @@ def _part(part: Any) -> Any:
         return slice(start, stop, step)
     if isinstance(part, int) and not isinstance(part, bool):
         return part  # of a class of its own too: a size that is known only when data comes
-    value: Any = conversion.unwrap(part)
+    value: Any = conversion.named("indexing", conversion.unwrap, part)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     value = np.asarray(value) if isinstance(value, (bool, float)) else value
