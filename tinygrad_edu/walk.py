@@ -265,23 +265,20 @@ _in_order = operator.attrgetter("sequence")
 def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf], set[Node | None]]:
     """What the tape of this number holds behind `target`: records in order, leaves, and both."""
     seen: set[Node | None] = {target}
-    records: list[Record] = []
+    records: list[Record] = [target]
     leaves: list[Leaf] = []
-    stack: list[Any] = [target]
-    while stack:
-        node = stack.pop()
-        if node.__class__ is Leaf:
-            leaves.append(node)
-            continue
-        records.append(node)
-        if node.parents is None:
-            raise _freed(node)
-        for parent in node.parents:
-            if parent is not None and parent not in seen:
-                tapes = parent.tapes
+    for made in records:  # which grows
+        if made.parents is None:
+            raise _freed(made)
+        for node in made.parents:
+            if node is not None and node not in seen:
+                tapes = node.tapes
                 if tapes is tape.EVERY or number in tapes:
-                    seen.add(parent)
-                    stack.append(parent)
+                    seen.add(node)
+                    if isinstance(node, Leaf):
+                        leaves.append(node)
+                    else:
+                        records.append(node)
     records.sort(key=_in_order)
     return records, leaves, seen
 
