@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -155,8 +156,42 @@ def test_unknown_names_and_reductions_are_refused_with_what_is_close() -> None:
         losses.Huber(reduction="sum_over_batch")
     with pytest.raises(ArgumentError, match="MeanSquaredError: no reduction 'average'; there are"):
         losses.MeanSquaredError("average")
-    with pytest.raises(ArgumentError, match=r"label_smoothing is a share from 0 to 1, not 1\.5"):
-        losses.BinaryCrossentropy(label_smoothing=1.5)([[1.0]], [[0.5]])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BinaryCrossentropy",
+        "BinaryFocalCrossentropy",
+        "CategoricalCrossentropy",
+        "CategoricalFocalCrossentropy",
+    ],
+)
+@pytest.mark.parametrize("wrong", [1.5, -0.1, math.nan, "0.1"])
+def test_labels_are_smoothed_by_a_share(name: str, wrong: Any) -> None:
+    message = re.escape(f"label_smoothing is a number in [0, 1], not {wrong!r}")
+    with pytest.raises(ArgumentError, match=f"{name}: {message}"):
+        getattr(losses, name)(label_smoothing=wrong)
+    function = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+    with pytest.raises(ArgumentError, match=f"{function}: {message}"):
+        getattr(losses, function)([[1.0, 0.0]], [[0.5, 0.5]], label_smoothing=wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: losses.Huber(delta=-1), "Huber: delta is a number above 0, not -1"),
+        (lambda: losses.Huber(delta=0.0), "Huber: delta is a number above 0, not 0.0"),
+        (lambda: losses.Tversky(alpha=-0.5), "Tversky: alpha is a number from 0 on, not -0.5"),
+        (lambda: losses.Tversky(beta=math.nan), "Tversky: beta is a number from 0 on, not nan"),
+        (lambda: losses.BinaryFocalCrossentropy(gamma=-2), "gamma is a number from 0 on, not -2"),
+        (lambda: losses.BinaryFocalCrossentropy(True, alpha=2.0), "alpha is a number in .* 2.0"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=-2), "gamma is .* 0 on, not -2"),
+    ],
+)
+def test_settings_that_no_loss_has_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()
 
 
 def test_any_function_is_a_loss() -> None:

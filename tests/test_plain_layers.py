@@ -70,6 +70,12 @@ ONES = np.ones((2, 6, 6, 4), "float32")
         (lambda: layers.Dropout("half"), "Dropout: rate is a number in [0, 1), not 'half'"),
         (lambda: layers.GaussianNoise(-1), "GaussianNoise: stddev is a number from 0 on, not -1"),
         (lambda: layers.ReLU(negative_slope=-1.0), "ReLU: negative_slope is a number from 0 on"),
+        (lambda: layers.ELU("x"), "ELU: alpha is a number, not 'x'"),
+        (
+            lambda: layers.BatchNormalization(momentum=1.5),
+            "momentum is a number in [0, 1], not 1.5",
+        ),
+        (lambda: layers.Normalization(mean=0, variance=-1.0), "variance is from 0 on, not -1.0"),
         (lambda: layers.Embedding(0, 2), "Embedding: input_dim is an integer from 1 on, not 0"),
         (lambda: layers.Reshape((-1, -1)), "Reshape: target_shape has one -1 at most"),
         (lambda: layers.Permute((0, 1)), "Permute: dims are an order of an example's axes"),

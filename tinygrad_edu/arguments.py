@@ -1,12 +1,12 @@
-"""Shapes, axes and whole numbers as operations are given them, checked.
+"""Shapes, axes and numbers as operations, layers and losses are given them, checked.
 
-`name` is the name of the operation, for messages.
+`name` is that of the operation or the class, for messages.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,3 +80,43 @@ def whole(name: str, argument: str, given: Any, least: int | None = None) -> int
     if least is not None and given < least:
         raise ArgumentError(f"{name}: {argument} is an integer{bound}, not {given}")
     return int(given)
+
+
+def number(
+    name: str,
+    argument: str,
+    given: Any,
+    what: str = "a number",
+    fits: Callable[[Any], bool] = lambda x: x == x,  # all but NaN
+) -> float:
+    """A number, of any library's types or alone in an array, as Python's. Raises ArgumentError, for
+    the class `name`, for anything else, and for one that does not fit, which is not `what` it says.
+
+    >>> number("Constant", "value", np.float32(0.5))
+    0.5
+    """
+    found = given.item() if getattr(given, "shape", None) in ((), (1,)) else given
+    real = isinstance(found, numbers.Real) and not isinstance(found, bool)
+    if not real or not fits(found):
+        raise ArgumentError(f"{name}: {argument} is {what}, not {found!r}")
+    return float(found)
+
+
+def not_negative(name: str, argument: str, given: Any) -> float:
+    """A number from 0 on."""
+    return number(name, argument, given, "a number from 0 on", lambda x: x >= 0)
+
+
+def positive(name: str, argument: str, given: Any) -> float:
+    """A number above 0."""
+    return number(name, argument, given, "a number above 0", lambda x: x > 0)
+
+
+def share(name: str, argument: str, given: Any) -> float:
+    """A number from 0 to 1."""
+    return number(name, argument, given, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+
+
+def fraction(name: str, argument: str, given: Any) -> float:
+    """A number from 0 on, below 1."""
+    return number(name, argument, given, "a number in [0, 1)", lambda x: 0 <= x < 1)

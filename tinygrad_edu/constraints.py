@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import ops, registry
+from .arguments import not_negative, number, share
 from .conversion import as_tensor
 from .errors import undefined
 from .tensors import Tensor, TensorLike
@@ -69,7 +70,7 @@ class MaxNorm(Constraint):
     """Norms are at most `max_value`."""
 
     def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
-        self.max_value = max_value
+        self.max_value = not_negative("MaxNorm", "max_value", max_value)
         self.axis = axis
 
     def __call__(self, weight: TensorLike) -> Tensor:
@@ -84,9 +85,10 @@ class MinMaxNorm(Constraint):
     def __init__(
         self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axis = 0
     ) -> None:
-        self.min_value = min_value
-        self.max_value = max_value
-        self.rate = rate
+        self.min_value = least = not_negative("MinMaxNorm", "min_value", min_value)
+        most = f"a number from min_value, {least:g}, on"
+        self.max_value = number("MinMaxNorm", "max_value", max_value, most, lambda x: x >= least)
+        self.rate = share("MinMaxNorm", "rate", rate)
         self.axis = axis
 
     def __call__(self, weight: TensorLike) -> Tensor:

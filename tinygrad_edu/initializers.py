@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, ops, random, registry
-from .arguments import Shape
+from .arguments import Shape, not_negative, number, positive
 from .conversion import tensor
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DtypeError, ShapeError, undefined
@@ -105,7 +105,7 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = number(type(self).__name__, "gain", gain)
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike = "float32") -> Tensor:
         sizes = _sizes(self, shape)
@@ -140,8 +140,8 @@ class RandomNormal(_Random):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean = mean
-        self.stddev = stddev
+        self.mean = number(type(self).__name__, "mean", mean)
+        self.stddev = not_negative(type(self).__name__, "stddev", stddev)
 
     def _draw(self, key: Key | None, shape: Shape, dtype: DType) -> Tensor:
         return random.normal(key, shape, dtype) * self.stddev + self.mean
@@ -154,8 +154,9 @@ class RandomUniform(_Random):
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
         super().__init__(seed)
-        self.minval = minval
-        self.maxval = maxval
+        self.minval = least = number("RandomUniform", "minval", minval)
+        most = f"a number from minval, {least:g}, on"
+        self.maxval = number("RandomUniform", "maxval", maxval, most, lambda x: x >= least)
 
     def _draw(self, key: Key | None, shape: Shape, dtype: DType) -> Tensor:
         return random.uniform(key, shape, dtype, self.minval, self.maxval)
@@ -166,8 +167,8 @@ class TruncatedNormal(_Random):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean = mean
-        self.stddev = stddev
+        self.mean = number(type(self).__name__, "mean", mean)
+        self.stddev = not_negative(type(self).__name__, "stddev", stddev)
 
     def _draw(self, key: Key | None, shape: Shape, dtype: DType) -> Tensor:
         drawn = random.truncated_normal(key, -2.0, 2.0, shape, dtype)
@@ -194,9 +195,7 @@ class VarianceScaling(_Random):
     ) -> None:
         super().__init__(seed)
         name = type(self).__name__
-        if not scale > 0:
-            raise ArgumentError(f"{name}: scale is {scale!r}; it is above 0")
-        self.scale = scale
+        self.scale = positive(name, "scale", scale)
         self.mode = _one_of(f"{name}: mode", mode, ("fan_in", "fan_out", "fan_avg"))
         known = ("truncated_normal", "untruncated_normal", "uniform")
         given = "truncated_normal" if distribution == "normal" else distribution
@@ -281,7 +280,7 @@ class Orthogonal(_Random):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = gain
+        self.gain = number(type(self).__name__, "gain", gain)
 
     def _draw(self, key: Key | None, shape: Shape, dtype: DType) -> Tensor:
         if len(shape) < 2:

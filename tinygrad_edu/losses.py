@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import conversion, dtypes, ops, registry
-from .arguments import Axis
+from .arguments import Axis, not_negative, positive, share
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, ShapeError, meant, undefined
 from .tensors import Tensor, TensorLike
@@ -563,6 +563,7 @@ class Huber(LossFunctionWrapper):
         name: str = "huber_loss",
         dtype: DTypeLike = None,
     ) -> None:
+        positive("Huber", "delta", delta)
         super().__init__(huber, **registry.arguments(locals()))
 
 
@@ -632,6 +633,7 @@ class BinaryCrossentropy(LossFunctionWrapper):
         name: str = "binary_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
+        share("BinaryCrossentropy", "label_smoothing", label_smoothing)
         super().__init__(binary_crossentropy, **registry.arguments(locals()))
 
 
@@ -650,6 +652,10 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
         name: str = "binary_focal_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
+        share("BinaryFocalCrossentropy", "label_smoothing", label_smoothing)
+        not_negative("BinaryFocalCrossentropy", "gamma", gamma)
+        if apply_class_balancing:
+            share("BinaryFocalCrossentropy", "alpha", alpha)
         super().__init__(binary_focal_crossentropy, **registry.arguments(locals()))
 
 
@@ -665,6 +671,7 @@ class CategoricalCrossentropy(LossFunctionWrapper):
         name: str = "categorical_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
+        share("CategoricalCrossentropy", "label_smoothing", label_smoothing)
         super().__init__(categorical_crossentropy, **registry.arguments(locals()))
 
 
@@ -682,6 +689,8 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
         name: str = "categorical_focal_crossentropy",
         dtype: DTypeLike = None,
     ) -> None:
+        share("CategoricalFocalCrossentropy", "label_smoothing", label_smoothing)
+        not_negative("CategoricalFocalCrossentropy", "gamma", gamma)
         super().__init__(categorical_focal_crossentropy, **registry.arguments(locals()))
 
 
@@ -739,6 +748,8 @@ class Tversky(LossFunctionWrapper):
         axis: Axis = None,
         dtype: DTypeLike = None,
     ) -> None:
+        not_negative("Tversky", "alpha", alpha)
+        not_negative("Tversky", "beta", beta)
         super().__init__(tversky, **registry.arguments(locals()))
 
 
@@ -839,8 +850,7 @@ def as_float(x: TensorLike, dtype: DType | None = None) -> Tensor:
 
 
 def _smoothed(name: str, y_true: Tensor, amount: float, classes: int) -> Tensor:
-    if not 0 <= amount <= 1:
-        raise ArgumentError(f"{name}: label_smoothing is a share from 0 to 1, not {amount!r}")
+    share(name, "label_smoothing", amount)
     return y_true * (1.0 - amount) + amount / classes if amount else y_true
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import conversion, dtypes, losses, ops, registry, tree
+from .arguments import number, positive, share, whole
 from .dtypes import DTypeLike
 from .errors import ArgumentError, ShapeError
 from .losses import EPSILON, aligned, like, ratio, same_rank
@@ -442,6 +443,7 @@ class BinaryAccuracy(MeanMetricWrapper):
     def __init__(
         self, name: str = "binary_accuracy", dtype: DTypeLike = None, threshold: float = 0.5
     ) -> None:
+        number("BinaryAccuracy", "threshold", threshold)
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
 
@@ -471,6 +473,7 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
     def __init__(
         self, k: int = 5, name: str = "top_k_categorical_accuracy", dtype: DTypeLike = None
     ) -> None:
+        whole("TopKCategoricalAccuracy", "k", k, 1)
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
 
@@ -486,6 +489,7 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
         dtype: DTypeLike = None,
         from_sorted_ids: bool = False,
     ) -> None:
+        whole("SparseTopKCategoricalAccuracy", "k", k, 1)
         super().__init__(
             sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids
         )
@@ -518,8 +522,11 @@ class _Counts(Metric):
     ) -> None:
         super().__init__(name, dtype)
         self.thresholds = list(thresholds)
-        self._top_k = top_k
-        self._class_id = class_id
+        kind = type(self).__name__
+        if not self.thresholds:
+            raise ArgumentError(f"{kind}: thresholds has none; it has one at least")
+        self._top_k = None if top_k is None else whole(kind, "top_k", top_k, 1)
+        self._class_id = None if class_id is None else whole(kind, "class_id", class_id, 0)
         self._evenly = _are_even(self.thresholds)
 
     def _build(self, labels: tuple[int, ...] = ()) -> None:
@@ -612,10 +619,7 @@ def _checked(kind: str, thresholds: Any, default: float = 0.5) -> list[float]:
     if thresholds is None:
         return [default]
     found = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
-    for t in found:
-        if t is None or not 0 <= t <= 1:
-            raise ArgumentError(f"{kind}: thresholds are from 0 to 1, not {t!r}")
-    return found
+    return [share(kind, "each of thresholds", t) for t in found]
 
 
 class _Count(_Counts):
@@ -730,11 +734,9 @@ class _Constrained(_Counts):
         name: str | None,
         dtype: DTypeLike,
     ) -> None:
-        kind, (argument, self._least) = type(self).__name__, limit
-        if not 0 <= self._least <= 1:
-            raise ArgumentError(f"{kind}: {argument} is from 0 to 1, not {self._least!r}")
-        if num_thresholds < 1:
-            raise ArgumentError(f"{kind}: num_thresholds is at least 1, not {num_thresholds!r}")
+        kind = type(self).__name__
+        self._least = share(kind, *limit)
+        whole(kind, "num_thresholds", num_thresholds, 1)
         thresholds = [0.5] if num_thresholds == 1 else np.linspace(0, 1, num_thresholds).tolist()
         super().__init__(thresholds, name, dtype, class_id=class_id)
         self._evenly = num_thresholds > 1
@@ -853,12 +855,12 @@ class AUC(_Counts):
         self.curve = _one_of("curve", curve.upper(), ("ROC", "PR", "PRGAIN"))
         methods = ("interpolation", "minoring", "majoring")
         self.summation_method = _one_of("summation_method", summation_method.lower(), methods)
-        if thresholds is None and num_thresholds < 2:
-            raise ArgumentError(f"AUC: num_thresholds is at least 2, not {num_thresholds!r}")
         if num_labels and not multi_label:
             raise ArgumentError("AUC: num_labels is for multi_label=True")
+        if num_labels is not None:
+            whole("AUC", "num_labels", num_labels, 0)
         if thresholds is None:
-            found = np.linspace(0, 1, num_thresholds)
+            found = np.linspace(0, 1, whole("AUC", "num_thresholds", num_thresholds, 2))
         else:
             found = np.array([0.0, *sorted(_checked("AUC", thresholds)), 1.0])
         evenly = _are_even(found.tolist()) or len(found) == 2
@@ -979,10 +981,10 @@ class FBetaScore(Metric):
             raise ArgumentError(
                 f"{kind}: average is one of micro, macro, weighted, None, not {average!r}"
             )
-        if beta <= 0:
-            raise ArgumentError(f"{kind}: beta is above 0, not {beta!r}")
-        if threshold is not None and not 0 < threshold <= 1:
-            raise ArgumentError(f"{kind}: threshold is above 0 and at most 1, not {threshold!r}")
+        positive(kind, "beta", beta)
+        if threshold is not None:
+            what = "a number above 0 and at most 1"
+            number(kind, "threshold", threshold, what, lambda x: 0 < x <= 1)
         self.average, self.beta, self.threshold = average, beta, threshold
 
     def _build(self, classes: int) -> None:
@@ -1068,11 +1070,15 @@ class IoU(Metric):
         axis: int = -1,
     ) -> None:
         super().__init__(name, dtypes.int64 if dtype is None else dtype)
-        self.target_class_ids = list(target_class_ids)
+        kind = type(self).__name__
+        num_classes = whole(kind, "num_classes", num_classes, 1)
+        self.target_class_ids = [whole(kind, "a target_class_id", i) for i in target_class_ids]
+        if not self.target_class_ids:
+            raise ArgumentError(f"{kind}: target_class_ids has none; it has one at least")
         wrong = [i for i in self.target_class_ids if not 0 <= i < num_classes]
         if wrong:
             raise ArgumentError(
-                f"{type(self).__name__}: target_class_ids has {wrong[0]}, which is not one of "
+                f"{kind}: target_class_ids has {wrong[0]}, which is not one of "
                 f"{num_classes} classes, counted from 0"
             )
         self.num_classes, self.ignore_class, self.axis = num_classes, ignore_class, axis
@@ -1132,7 +1138,7 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        every = range(num_classes)
+        every = range(whole(type(self).__name__, "num_classes", num_classes, 1))
         sparse = sparse_y_true, sparse_y_pred
         super().__init__(num_classes, every, name, dtype, ignore_class, *sparse, axis)
 
@@ -1152,7 +1158,7 @@ class BinaryIoU(IoU):
         dtype: DTypeLike = None,
     ) -> None:
         super().__init__(2, target_class_ids, name, dtype)
-        self.threshold = threshold
+        self.threshold = number("BinaryIoU", "threshold", threshold)
 
     def update_state(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
@@ -1244,8 +1250,7 @@ class R2Score(Metric):
                 "R2Score: class_aggregation is one of uniform_average, variance_weighted_average, "
                 f"None, not {class_aggregation!r}"
             )
-        if num_regressors < 0:
-            raise ArgumentError(f"R2Score: num_regressors is at least 0, not {num_regressors!r}")
+        whole("R2Score", "num_regressors", num_regressors, 0)
         self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
         self.num_samples = self.add_variable(name="num_samples")
         self._built = False
@@ -1417,6 +1422,7 @@ class BinaryCrossentropy(MeanMetricWrapper):
         label_smoothing: float = 0,
     ) -> None:
         options = {"from_logits": from_logits, "label_smoothing": label_smoothing}
+        share("BinaryCrossentropy", "label_smoothing", label_smoothing)
         super().__init__(losses.binary_crossentropy, name, dtype, **options)
 
 
@@ -1434,6 +1440,7 @@ class CategoricalCrossentropy(MeanMetricWrapper):
         axis: int = -1,
     ) -> None:
         options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
+        share("CategoricalCrossentropy", "label_smoothing", label_smoothing)
         super().__init__(losses.categorical_crossentropy, name, dtype, **options)
 
 

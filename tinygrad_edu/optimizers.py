@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, ops, registry
+from . import arguments, dtypes, ops, registry
 from .conversion import as_tensor
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .tape import no_grad
@@ -162,7 +162,7 @@ class Optimizer(registry.Configured):
         elif isinstance(given, Operators):  # its value may be unknown, inside of jit
             self._rate.assign(given.astype(self._rate.dtype))
         else:
-            self._rate.assign(_number(self._title, "learning_rate", given))
+            self._rate.assign(_not_negative(self, "learning_rate", given))
 
     @property
     def variables(self) -> list[Variable]:
@@ -302,7 +302,7 @@ class Optimizer(registry.Configured):
             limit = self.clipvalue
             return [(ops.clip(gradient, -limit, limit), held) for gradient, held in pairs]
         most = self.clipnorm or self.global_clipnorm
-        if most is None:
+        if most is None or math.isinf(most):
             return pairs
         squares = [self._square(gradient) for gradient, _ in pairs]
         if self.clipnorm is not None:
@@ -333,7 +333,7 @@ class Optimizer(registry.Configured):
     def _set_rate(self, given: Any) -> None:
         self._schedule = given if callable(given) else None
         if self._schedule is None:
-            number = _number(self._title, "learning_rate", given)
+            number = _not_negative(self, "learning_rate", given)
             self._rate = Variable(number, dtypes.float64, trainable=False, name="learning_rate")
 
     def _scheduled_rate(self) -> Tensor:
@@ -430,20 +430,14 @@ class Optimizer(registry.Configured):
             raise ArgumentError(f"{self._title}: {' and '.join(clips)} exclude each other")
         positive = clips | {"loss_scale_factor": self.loss_scale_factor}
         for name, given in positive.items():
-            if given is not None and not _number(self._title, name, given) > 0:
-                raise ArgumentError(f"{self._title}: {name} is {given!r}; it is above 0")
+            if given is not None:
+                arguments.positive(self._title, name, given)
         if self.weight_decay is not None:
-            _number(self._title, "weight_decay", self.weight_decay)
-        if not 0 <= self.ema_momentum <= 1:
-            raise ArgumentError(
-                f"{self._title}: ema_momentum is {self.ema_momentum!r}; it is from 0 to 1"
-            )
+            _not_negative(self, "weight_decay", self.weight_decay)
+        _share(self, "ema_momentum", self.ema_momentum)
         for name, least in (("ema_overwrite_frequency", 1), ("gradient_accumulation_steps", 2)):
-            steps = getattr(self, name)
-            if steps is not None and not (type(steps) is int and steps >= least):
-                raise ArgumentError(
-                    f"{self._title}: {name} is {steps!r}; it is an integer from {least} on, or None"
-                )
+            if getattr(self, name) is not None:
+                arguments.whole(self._title, name, getattr(self, name), least)
 
 
 class SGD(Optimizer):
@@ -494,7 +488,7 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, **settings)
         self.rho = _share(self, "rho", rho)
         self.momentum = _share(self, "momentum", momentum)
-        self.epsilon = epsilon
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
         self.centered = centered
 
     def slots(self) -> dict[str, float]:
@@ -536,9 +530,9 @@ class Adam(Optimizer):
         **settings: Any,
     ) -> None:
         super().__init__(learning_rate, **settings)
-        self.beta_1 = _share(self, "beta_1", beta_1)
-        self.beta_2 = _share(self, "beta_2", beta_2)
-        self.epsilon = epsilon
+        self.beta_1 = _fraction(self, "beta_1", beta_1)
+        self.beta_2 = _fraction(self, "beta_2", beta_2)
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
         self.amsgrad = amsgrad
 
     def slots(self) -> dict[str, float]:
@@ -571,7 +565,7 @@ class AdamW(Adam):
         amsgrad: bool = False,
         **settings: Any,
     ) -> None:
-        _number("AdamW", "weight_decay", weight_decay)
+        _not_negative(self, "weight_decay", weight_decay)
         betas = (beta_1, beta_2)
         super().__init__(
             learning_rate, *betas, epsilon, amsgrad, weight_decay=weight_decay, **settings
@@ -591,9 +585,9 @@ class Adamax(Optimizer):
         **settings: Any,
     ) -> None:
         super().__init__(learning_rate, **settings)
-        self.beta_1 = _share(self, "beta_1", beta_1)
+        self.beta_1 = _fraction(self, "beta_1", beta_1)
         self.beta_2 = _share(self, "beta_2", beta_2)
-        self.epsilon = epsilon
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
 
     def slots(self) -> dict[str, float]:
         return {"momentum": 0.0, "norm": 0.0}
@@ -621,9 +615,9 @@ class Nadam(Optimizer):
         **settings: Any,
     ) -> None:
         super().__init__(learning_rate, **settings)
-        self.beta_1 = _share(self, "beta_1", beta_1)
-        self.beta_2 = _share(self, "beta_2", beta_2)
-        self.epsilon = epsilon
+        self.beta_1 = _fraction(self, "beta_1", beta_1)
+        self.beta_2 = _fraction(self, "beta_2", beta_2)
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
 
     def slots(self) -> dict[str, float]:
         return {"momentum": 0.0, "velocity": 0.0}
@@ -660,8 +654,10 @@ class Adagrad(Optimizer):
         **settings: Any,
     ) -> None:
         super().__init__(learning_rate, **settings)
-        self.initial_accumulator_value = initial_accumulator_value
-        self.epsilon = epsilon
+        self.initial_accumulator_value = _not_negative(
+            self, "initial_accumulator_value", initial_accumulator_value
+        )
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
 
     def slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
@@ -686,7 +682,7 @@ class Adadelta(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **settings)
         self.rho = _share(self, "rho", rho)
-        self.epsilon = epsilon
+        self.epsilon = _not_negative(self, "epsilon", epsilon)
 
     def slots(self) -> dict[str, float]:
         return {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}
@@ -744,8 +740,9 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer: Optimizer = get(inner_optimizer)
         if isinstance(self.inner_optimizer, LossScaleOptimizer):
             raise ArgumentError("LossScaleOptimizer: inner_optimizer scales the loss already")
-        self.initial_scale = _number("LossScaleOptimizer", "initial_scale", initial_scale)
-        self.dynamic_growth_steps = dynamic_growth_steps
+        title, steps = self._title, dynamic_growth_steps
+        self.initial_scale = arguments.positive(title, "initial_scale", initial_scale)
+        self.dynamic_growth_steps = arguments.whole(title, "dynamic_growth_steps", steps, 1)
         self.name = name or "lossscaleoptimizer"
         self.dynamic_scale = Variable(initial_scale, trainable=False, name="dynamic_scale")
         self.step_counter = Variable(0, trainable=False, name="step_counter")
@@ -880,18 +877,16 @@ def _shrinking(square: Tensor, most: float) -> Tensor:
     return ops.where(ops.isfinite(norm), most / ops.maximum(norm, most), math.nan)
 
 
-def _number(title: str, name: str, given: Any) -> float:
-    number = given.item() if isinstance(given, (Operators, np.generic, np.ndarray)) else given
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise ArgumentError(f"{title}: {name} is {given!r}; it is a number")
-    return float(number)
+def _not_negative(optimizer: Optimizer, name: str, given: Any) -> float:
+    return arguments.not_negative(type(optimizer).__name__, name, given)
 
 
 def _share(optimizer: Optimizer, name: str, given: Any) -> float:
-    number = _number(type(optimizer).__name__, name, given)
-    if not 0 <= number <= 1:
-        raise ArgumentError(f"{type(optimizer).__name__}: {name} is {given!r}; it is from 0 to 1")
-    return number
+    return arguments.share(type(optimizer).__name__, name, given)
+
+
+def _fraction(optimizer: Optimizer, name: str, given: Any) -> float:
+    return arguments.fraction(type(optimizer).__name__, name, given)
 
 
 _TABLE = registry.named(

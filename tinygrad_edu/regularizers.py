@@ -5,9 +5,11 @@ A regularizer is called with a weight and gives a scalar Tensor, in the weight's
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import ops, registry
+from .arguments import number
 from .conversion import as_tensor
 from .errors import ArgumentError, ShapeError, undefined
 from .tensors import Tensor, TensorLike
@@ -112,11 +114,8 @@ _SMALL = 1e-12
 
 
 def _factor(regularizer: Regularizer, name: str, given: Any) -> float:
-    if not isinstance(given, (int, float)) or not 0 <= given < float("inf"):
-        raise ArgumentError(
-            f"{type(regularizer).__name__}: {name} is {given!r}; it is a number, not negative"
-        )
-    return given
+    what, title = "a finite number from 0 on", type(regularizer).__name__
+    return number(title, name, given, what, lambda x: 0 <= x < math.inf)
 
 
 _TABLE = registry.named(L1, L1L2, L2, OrthogonalRegularizer)

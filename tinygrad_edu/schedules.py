@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from . import dtypes, ops, registry
+from .arguments import not_negative, number, positive
 from .conversion import as_tensor
 from .errors import ArgumentError, undefined
 from .tensors import Tensor, TensorLike
@@ -62,9 +62,9 @@ class ExponentialDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _above_zero(self, "decay_steps", decay_steps)
-        self.decay_rate = decay_rate
+        self.initial_learning_rate = _initial(self, initial_learning_rate)
+        self.decay_steps = positive("ExponentialDecay", "decay_steps", decay_steps)
+        self.decay_rate = not_negative("ExponentialDecay", "decay_rate", decay_rate)
         self.staircase = staircase
         self.name = name
 
@@ -87,9 +87,9 @@ class InverseTimeDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "InverseTimeDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _above_zero(self, "decay_steps", decay_steps)
-        self.decay_rate = decay_rate
+        self.initial_learning_rate = _initial(self, initial_learning_rate)
+        self.decay_steps = positive("InverseTimeDecay", "decay_steps", decay_steps)
+        self.decay_rate = not_negative("InverseTimeDecay", "decay_rate", decay_rate)
         self.staircase = staircase
         self.name = name
 
@@ -114,10 +114,12 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _above_zero(self, "decay_steps", decay_steps)
-        self.end_learning_rate = end_learning_rate
-        self.power = power
+        self.initial_learning_rate = _initial(self, initial_learning_rate)
+        self.decay_steps = positive("PolynomialDecay", "decay_steps", decay_steps)
+        self.end_learning_rate = not_negative(
+            "PolynomialDecay", "end_learning_rate", end_learning_rate
+        )
+        self.power = not_negative("PolynomialDecay", "power", power)
         self.cycle = cycle
         self.name = name
 
@@ -156,7 +158,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 "before"
             )
         self.boundaries = boundaries
-        self.values = values
+        self.values = [not_negative("PiecewiseConstantDecay", "a value", x) for x in values]
         self.name = name
 
     def at(self, step: Tensor) -> Tensor:
@@ -188,12 +190,16 @@ class CosineDecay(LearningRateSchedule):
                 f"CosineDecay: warmup_steps is {warmup_steps}, and without warmup_target there is "
                 "nothing to warm up to"
             )
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _above_zero(self, "decay_steps", decay_steps)
-        self.alpha = alpha
+        self.initial_learning_rate = _initial(self, initial_learning_rate)
+        self.decay_steps = positive("CosineDecay", "decay_steps", decay_steps)
+        self.alpha = not_negative("CosineDecay", "alpha", alpha)
         self.name = name
-        self.warmup_target = warmup_target
-        self.warmup_steps = warmup_steps
+        self.warmup_target = (
+            None
+            if warmup_target is None
+            else not_negative("CosineDecay", "warmup_target", warmup_target)
+        )
+        self.warmup_steps = not_negative("CosineDecay", "warmup_steps", warmup_steps)
 
     def at(self, step: Tensor) -> Tensor:
         start = self.initial_learning_rate
@@ -225,13 +231,14 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.first_decay_steps = _above_zero(self, "first_decay_steps", first_decay_steps)
-        if t_mul < 1:
-            raise ArgumentError(f"CosineDecayRestarts: t_mul is {t_mul!r}; it is at least 1")
-        self.t_mul = t_mul
-        self.m_mul = m_mul
-        self.alpha = alpha
+        self.initial_learning_rate = _initial(self, initial_learning_rate)
+        self.first_decay_steps = positive(
+            "CosineDecayRestarts", "first_decay_steps", first_decay_steps
+        )
+        title, growing = "CosineDecayRestarts", "a number from 1 on"
+        self.t_mul = number(title, "t_mul", t_mul, growing, lambda x: x >= 1)
+        self.m_mul = not_negative("CosineDecayRestarts", "m_mul", m_mul)
+        self.alpha = not_negative("CosineDecayRestarts", "alpha", alpha)
         self.name = name
 
     def at(self, step: Tensor) -> Tensor:
@@ -256,14 +263,10 @@ def _cosine(done: Tensor, alpha: float, height: Tensor | float = 1.0) -> Tensor:
     return (ops.cos(done * math.pi) + 1.0) * 0.5 * height * (1.0 - alpha) + alpha
 
 
-def _periods(step: Tensor, length: int, whole: bool) -> Tensor:
+def _periods(step: Tensor, length: float, whole: bool) -> Tensor:
     periods = step / length
     return ops.floor(periods) if whole else periods
 
 
-def _above_zero(schedule: LearningRateSchedule, name: str, given: Any) -> Any:
-    if not isinstance(given, (int, float)) or not given > 0:
-        raise ArgumentError(
-            f"{type(schedule).__name__}: {name} is {given!r}; it is a number of steps, above 0"
-        )
-    return given
+def _initial(schedule: LearningRateSchedule, rate: float) -> float:
+    return not_negative(type(schedule).__name__, "initial_learning_rate", rate)

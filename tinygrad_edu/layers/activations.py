@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .. import dtypes, ops, registry
-from ..arguments import Axis, normalize_axes
+from ..arguments import Axis, normalize_axes, not_negative, number
 from ..conversion import as_tensor
 from ..tensors import Tensor, TensorLike
 from . import arguments
@@ -174,11 +174,9 @@ class ReLU(Layer):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.max_value = (
-            None if max_value is None else arguments.not_negative("ReLU", "max_value", max_value)
-        )
-        self.negative_slope = arguments.not_negative("ReLU", "negative_slope", negative_slope)
-        self.threshold = arguments.not_negative("ReLU", "threshold", threshold)
+        self.max_value = None if max_value is None else not_negative("ReLU", "max_value", max_value)
+        self.negative_slope = not_negative("ReLU", "negative_slope", negative_slope)
+        self.threshold = not_negative("ReLU", "threshold", threshold)
 
     def call(self, inputs: Tensor) -> Tensor:
         return rectified(inputs, self.negative_slope, self.max_value, self.threshold)
@@ -191,7 +189,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, negative_slope: float = 0.3, **settings: Any) -> None:
         super().__init__(**settings)
-        self.negative_slope = arguments.not_negative("LeakyReLU", "negative_slope", negative_slope)
+        self.negative_slope = not_negative("LeakyReLU", "negative_slope", negative_slope)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.leaky_relu(inputs, self.negative_slope)
@@ -239,7 +237,7 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **settings: Any) -> None:
         super().__init__(**settings)
-        self.alpha = alpha
+        self.alpha = number("ELU", "alpha", alpha)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.elu(inputs, self.alpha)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,13 +48,6 @@ def data_format(layer: str, given: str | None) -> DataFormat:
     return "channels_first" if word == "channels_first" else "channels_last"
 
 
-def fraction(layer: str, argument: str, given: Any) -> float:
-    """A number from 0 on, below 1."""
-    if not _is_number(given) or not 0 <= given < 1:
-        raise ArgumentError(f"{layer}: {argument} is a number in [0, 1), not {given!r}")
-    return float(given)
-
-
 def weight(layer: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """How a weight starts, and what keeps it small or in bounds, as `add_weight` takes it: of the
     arguments of a layer (`locals()` of its `__init__`), by name. Raises ArgumentError for unknown
@@ -91,14 +83,3 @@ def known_size(layer: str, shape: Sequence[int | None], axis: int) -> int:
             f"inputs have shape {tuple(shape)}"
         )
     return found
-
-
-def not_negative(layer: str, argument: str, given: Any) -> float:
-    """A number from 0 on."""
-    if not _is_number(given) or not given >= 0:
-        raise ArgumentError(f"{layer}: {argument} is a number from 0 on, not {given!r}")
-    return float(given)
-
-
-def _is_number(given: Any) -> bool:
-    return isinstance(given, numbers.Real) and not isinstance(given, bool)

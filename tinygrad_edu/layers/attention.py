@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes, initializers, ops, regularizers
-from ..arguments import normalize_axes, whole
+from ..arguments import fraction, normalize_axes, whole
 from ..conversion import as_tensor
 from ..errors import ShapeError
 from ..tensors import Tensor
@@ -96,7 +96,7 @@ class MultiHeadAttention(Layer):
         get = regularizers.get
         self._activity = arguments.found(name, "activity_regularizer", get, activity_regularizer)
         self.use_gate = use_gate
-        rate = arguments.fraction(name, "dropout", dropout)
+        rate = fraction(name, "dropout", dropout)
         self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy)
         self.supports_masking = True
         self.input_spec = InputSpec(min_ndim=3)
@@ -369,7 +369,7 @@ class Attention(Layer):
         name = type(self).__name__
         self.use_scale = use_scale
         self.score_mode = arguments.one_of(name, "score_mode", score_mode, ("dot", "concat"))
-        rate = arguments.fraction(name, "dropout", dropout)
+        rate = fraction(name, "dropout", dropout)
         self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy)
         self.scale: Variable | None = None
         self.supports_masking = True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops, random
+from ..arguments import fraction, not_negative
 from ..errors import ShapeError, undefined
 from ..tensors import Tensor
 from ..variable import Variable
@@ -75,7 +76,7 @@ class Dropout(_Noise):
         **settings: Any,
     ) -> None:
         super().__init__(seed, **settings)
-        self.rate = arguments.fraction(type(self).__name__, "rate", rate)
+        self.rate = fraction(type(self).__name__, "rate", rate)
         self.noise_shape = noise_shape
 
     def noisy(self, inputs: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ class GaussianNoise(_Noise):
 
     def __init__(self, stddev: float, seed: int | None = None, **settings: Any) -> None:
         super().__init__(seed, **settings)
-        self.stddev = arguments.not_negative("GaussianNoise", "stddev", stddev)
+        self.stddev = not_negative("GaussianNoise", "stddev", stddev)
 
     def noisy(self, inputs: Tensor) -> Tensor:
         return inputs + random.normal(self.key(), inputs.shape, inputs.dtype) * self.stddev
@@ -141,7 +142,7 @@ class GaussianDropout(_Noise):
 
     def __init__(self, rate: float, seed: int | None = None, **settings: Any) -> None:
         super().__init__(seed, **settings)
-        self.rate = arguments.fraction("GaussianDropout", "rate", rate)
+        self.rate = fraction("GaussianDropout", "rate", rate)
 
     def noisy(self, inputs: Tensor) -> Tensor:
         stddev = math.sqrt(self.rate / (1 - self.rate))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import dtypes, ops
-from ..arguments import Axis, normalize_axes, whole
+from ..arguments import Axis, normalize_axes, not_negative, share, whole
 from ..errors import ArgumentError, ShapeError
 from ..tensors import Tensor
 from ..variable import Variable
@@ -34,7 +34,7 @@ class _Scaled(Layer):
         super().__init__(**settings)
         name = type(self).__name__
         self.axis: Axis = given["axis"]
-        self.epsilon = arguments.not_negative(name, "epsilon", given["epsilon"])
+        self.epsilon = not_negative(name, "epsilon", given["epsilon"])
         self._gamma = arguments.weight(name, "gamma", given) if given["scale"] else None
         self._beta = arguments.weight(name, "beta", given) if given["center"] else None
         self.gamma: Variable | None = None
@@ -98,7 +98,7 @@ class BatchNormalization(_Scaled):
     ) -> None:
         super().__init__(locals(), **settings)
         name = type(self).__name__
-        self.momentum = arguments.not_negative(name, "momentum", momentum)
+        self.momentum = share(name, "momentum", momentum)
         self._mean = arguments.weight(name, "moving_mean", locals())
         self._variance = arguments.weight(name, "moving_variance", locals())
 
@@ -252,7 +252,7 @@ class RMSNormalization(Layer):
     def __init__(self, axis: Axis = -1, epsilon: float = 1e-6, **settings: Any) -> None:
         super().__init__(**settings)
         self.axis = axis
-        self.epsilon = arguments.not_negative("RMSNormalization", "epsilon", epsilon)
+        self.epsilon = not_negative("RMSNormalization", "epsilon", epsilon)
 
     def build(self, input_shape: Shape) -> None:
         shape, self.input_spec = _features(self, input_shape)

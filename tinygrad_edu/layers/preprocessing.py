@@ -66,6 +66,8 @@ class Normalization(Layer):
         super().__init__(**settings)
         if (mean is None) != (variance is None):
             raise ArgumentError("Normalization: mean and variance are both given, or neither is")
+        if variance is not None and not np.all(np.asarray(variance) >= 0):
+            raise ArgumentError(f"Normalization: variance is from 0 on, not {variance!r}")
         self.axis = (
             () if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
         )

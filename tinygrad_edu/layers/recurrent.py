@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from .. import ops, registry, symbolic, tree
-from ..arguments import whole
+from ..arguments import fraction, whole
 from ..conversion import as_tensor
 from ..errors import ArgumentError, ShapeError, undefined
 from ..tensors import Operators, Tensor
@@ -84,8 +84,8 @@ class _Cell(Layer):
         self._recurrent = arguments.weight(name, "recurrent", locals())
         self._bias = arguments.weight(name, "bias", locals())
         self.bias: Variable | None = None
-        self.dropout = arguments.fraction(name, "dropout", dropout)
-        self.recurrent_dropout = arguments.fraction(name, "recurrent_dropout", recurrent_dropout)
+        self.dropout = fraction(name, "dropout", dropout)
+        self.recurrent_dropout = fraction(name, "recurrent_dropout", recurrent_dropout)
         self._noise = Dropout(self.dropout, seed=seed)
         self.state_size = [self.units] * self.state_count
         self.output_size = self.units
