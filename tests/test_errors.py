@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,76 @@ def test_every_error_class_is_ours_and_a_built_in_one_and_says_what_for() -> Non
         builtin = [base for base in kind.__mro__ if base.__module__ == "builtins"]
         assert builtin[0] not in (Exception, BaseException)
     assert edu.Error is errors.Error
+
+
+# Warnings
+
+
+def plain_model(*more: Any) -> edu.Sequential:
+    made = edu.Sequential([edu.Input((1,)), edu.layers.Dense(1), *more])
+    made.compile("sgd", "mse")
+    return made
+
+
+def fitted(made: Any, *watching: Any, **options: Any) -> None:
+    made.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=list(watching), **options)
+
+
+def damaged(folder: Path) -> edu.train.Checkpointer:
+    (folder / "checkpoint-00000001.zip").write_bytes(b"")
+    return edu.train.Checkpointer(folder, model=plain_model())
+
+
+def untrainable() -> edu.Sequential:
+    made = plain_model()
+    made.layers[0].trainable = False
+    made.compile("sgd", "mse")
+    return made
+
+
+def without_gradient(optimizer: Any, method: str) -> None:
+    a, b = edu.Variable(1.0, name="a"), edu.Variable(1.0, name="b")
+    if method == "apply":
+        optimizer.apply([1.0, None], [a, b])
+    else:
+        optimizer.apply_gradients([(1.0, a), (None, b)])
+
+
+def forgetting_the_mask() -> None:
+    class Forgetful(edu.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    edu.Sequential([edu.layers.Masking(), Forgetful()])(np.ones((2, 3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda _: fitted(plain_model(), edu.callbacks.EarlyStopping("val_los")), "val_los"),
+        (lambda _: fitted(plain_model(), edu.callbacks.ReduceLROnPlateau("x")), "no 'x'"),
+        (lambda folder: damaged(folder).restore(), "passed over"),
+        (lambda folder: fitted(plain_model(), damaged(folder)), "passed over"),
+        (lambda _: fitted(untrainable()), "no trainable weights"),
+        (
+            lambda _: plain_model().fit(
+                ((np.ones((2, 1)), np.ones((2, 1))) for _ in "ab"), steps_per_epoch=3, verbose=0
+            ),
+            "ended early",
+        ),
+        (lambda _: without_gradient(edu.optimizers.SGD(), "apply"), "no gradient for b"),
+        (lambda _: without_gradient(edu.optimizers.SGD(), "apply_gradients"), "gradient for b"),
+        (
+            lambda _: without_gradient(edu.optimizers.LossScaleOptimizer("sgd"), "apply"),
+            "gradient for b",
+        ),
+        (lambda _: forgetting_the_mask(), "does not support masks"),
+    ],
+    ids=lambda v: None,
+)
+def test_a_warning_points_at_the_users_line(
+    act: Callable[[Path], Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=words) as caught:
+        act(tmp_path)
+    assert {each.filename for each in caught if words in str(each.message)} == {__file__}

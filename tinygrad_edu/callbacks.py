@@ -13,7 +13,6 @@ import json
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import registry, saving
+from . import lines, registry, saving
 from .errors import ArgumentError, DtypeError, ExtraMissingError, NonFiniteError, meant
 
 __all__ = [
@@ -293,10 +292,9 @@ class _Monitor(Callback):
         """The number that is watched, with a warning where it is not there."""
         value = (logs or {}).get(self.monitor)
         if value is None:
-            warnings.warn(
+            lines.warn(
                 f"{type(self).__name__}: there is no {self.monitor!r} to watch"
                 f"{meant(self.monitor, logs or {})}",
-                stacklevel=3,
             )
         return value
 

@@ -14,7 +14,6 @@ import inspect
 import itertools
 import sys
 import threading
-import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from . import backends, config, conversion, dtypes, ops, random, tape, traces, tree
+from . import backends, config, conversion, dtypes, lines, ops, random, tape, traces, tree
 from .backends import Array, Device
 from .debugging import observers, silent
 from .dispatch import picked
@@ -238,11 +237,10 @@ class Jitted(Generic[P, R]):
     def _warn(self, call: _Call) -> None:
         last = self._recent[0] if self._recent else None
         what = "its state" if last is None else _difference(last.signature, call.signature())
-        warnings.warn(
+        lines.warn(
             f"{self!r} was traced {_MANY} times in a row, because {what} differs from call to "
             "call, and a trace takes as long as many calls. Keep shapes alike, pass numbers that "
             "change as arguments that are not static, and make Variables once",
-            stacklevel=4,
         )
 
 

@@ -1,7 +1,11 @@
-"""A tape as numbered lines, each with the line of the user's code that it comes from."""
+"""The user's lines: where warnings point, and a tape as numbered lines, each with the one that it
+comes from."""
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType
@@ -51,8 +55,8 @@ def _typed(data: Any) -> str:
     return f"{data.dtype}({', '.join(map(str, data.shape))})"
 
 
-_HERE = str(Path(__file__).parent)
-_LOWERING = str(Path(__file__).parent.parent / "lowering")
+_HERE = str(Path(__file__).parent) + os.sep
+_LOWERING = str(Path(__file__).parent.parent / "lowering") + os.sep
 
 
 class _Library(dict[str, bool]):
@@ -64,6 +68,14 @@ class _Library(dict[str, bool]):
 
 
 in_library = _Library()
+
+
+def warn(message: str) -> None:
+    """Warn of something at the user's line that is being run."""
+    frame, level = sys._getframe(1), 2
+    while in_library[frame.f_code.co_filename] and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def line_of(code: CodeType, instruction: int) -> str:

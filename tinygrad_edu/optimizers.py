@@ -16,14 +16,13 @@ Variable([0.5, 2.5], dtype=float32)
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import arguments, dtypes, ops, registry
+from . import arguments, dtypes, lines, ops, registry
 from .conversion import as_tensor
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .tape import no_grad
@@ -375,9 +374,8 @@ class Optimizer(registry.Configured):
                 "the loss depend on them, and was it computed inside of the tape?"
             )
         if missing:
-            warnings.warn(
+            lines.warn(
                 f"{self._title}: no gradient for {', '.join(missing)}: left as they are",
-                stacklevel=3,
             )
         self.build(named)
         return [

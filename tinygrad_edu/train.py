@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
-from . import random, registry, saving
+from . import lines, random, registry, saving
 from .callbacks import Callback
 from .errors import ArgumentError
 
@@ -108,7 +107,7 @@ class Checkpointer(Callback):
             try:
                 manifest, parts = saving.read_archive(path, "checkpoint")
             except ArgumentError as error:
-                warnings.warn(f"Checkpointer: passed over: {error}", stacklevel=2)
+                lines.warn(f"Checkpointer: passed over: {error}")
                 continue
             self._restore(registry.deserialize(manifest), parts, path)
             return path

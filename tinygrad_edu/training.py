@@ -10,14 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import reprlib
-import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backends, compilation, conversion, ops, optimizers, symbolic, tensors, tree
+from . import backends, compilation, conversion, lines, ops, optimizers, symbolic, tensors, tree
 from .callbacks import CallbackList, History, ProgbarLogger, TerminateOnNaN
 from .data import Dataset, Iterated, arrays, common_length
 from .errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
@@ -313,7 +312,7 @@ class Trainable:
         if weights:
             optimizer.apply(tape.gradient(scaled, weights), weights)
         else:
-            warnings.warn("fit: the model has no trainable weights: none is changed", stacklevel=2)
+            lines.warn("fit: the model has no trainable weights: none is changed")
         self._add_up(x, y, y_pred, sample_weight, loss)
         return loss
 
@@ -1019,10 +1018,9 @@ class _Feed:
                 continue
             self._going = None
             if self.once:
-                warnings.warn(
+                lines.warn(
                     f"{self.method}: the generator ended early, {count} batches before the end of "
                     "the epoch",
-                    stacklevel=6,
                 )
                 self.ended = True
                 return

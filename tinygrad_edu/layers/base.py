@@ -12,7 +12,6 @@ import copy
 import functools
 import inspect
 import itertools
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import conversion, dtypes, ops, registry, symbolic, traces, tree
+from .. import conversion, dtypes, lines, ops, registry, symbolic, traces, tree
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DtypeError, ShapeError, TracingError, undefined
 from ..registry import snake_case
@@ -424,11 +423,10 @@ class Layer(registry.Configured):
             if previous is not None or type(self).compute_mask is not Layer.compute_mask:
                 self._leave_masks(inputs, outputs, previous)
         elif previous is not None:
-            warnings.warn(
+            lines.warn(
                 f"{type(self).__name__} {self.name!r} gets inputs with a mask and does not support "
                 "masks: layers after it will not see it. Set supports_masking = True in the layer, "
                 "if masks hold for what it returns",
-                stacklevel=3,
             )
         return outputs
 
