@@ -274,8 +274,31 @@ def test_a_schedule_sets_the_learning_rate() -> None:
     np.testing.assert_allclose(by_epoch.history.history["learning_rate"], [0.5, 0.25], rtol=1e-6)
     with pytest.raises(errors.DtypeError, match="gives a number, not None"):
         fitted(callbacks.LearningRateScheduler(lambda epoch, rate: None))  # type: ignore[arg-type,return-value]
-    with pytest.raises(errors.ArgumentError, match="factor is less than 1"):
+    with pytest.raises(errors.ArgumentError, match=r"factor is a number in \[0, 1\), not 1.0"):
         callbacks.ReduceLROnPlateau(factor=1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: callbacks.EarlyStopping(patience=-1), "patience is a number from 0 on, not -1"),
+        (lambda: callbacks.EarlyStopping(patience="3"), "patience is a number from 0 on, not '3'"),
+        (lambda: callbacks.EarlyStopping(start_from_epoch=-1), "start_from_epoch is .* not -1"),
+        (lambda: callbacks.EarlyStopping(min_delta=np.nan), "min_delta is a number, not nan"),
+        (lambda: callbacks.EarlyStopping(baseline="1"), "baseline is a number, not '1'"),
+        (lambda: callbacks.ReduceLROnPlateau(factor=-0.5), r"factor is .* in \[0, 1\), not -0.5"),
+        (lambda: callbacks.ReduceLROnPlateau(patience=-1), "patience is .* from 0 on, not -1"),
+        (lambda: callbacks.ReduceLROnPlateau(cooldown=-1), "cooldown is .* from 0 on, not -1"),
+        (lambda: callbacks.ReduceLROnPlateau(min_lr=-1.0), "min_lr is .* from 0 on, not -1.0"),
+        (lambda: callbacks.ModelCheckpoint("x", save_freq=0), "a number of batches, not 0"),
+        (lambda: callbacks.TensorBoard(update_freq=0), "'batch' or a number, not 0"),
+        (lambda: callbacks.TensorBoard(histogram_freq=-1), "histogram_freq is .* 0 on, not -1"),
+        (lambda: callbacks.CSVLogger("x", ", "), "separator is one character, not ', '"),
+    ],
+)
+def test_numbers_that_no_callback_can_mean_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(errors.ArgumentError, match=message):
+        make()
 
 
 # Files

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from . import lines, registry, saving
+from .arguments import fraction, not_negative, number, whole
 from .errors import ArgumentError, DtypeError, ExtraMissingError, NonFiniteError, meant
 
 __all__ = [
@@ -285,7 +286,7 @@ class _Monitor(Callback):
             )
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(number(type(self).__name__, "min_delta", min_delta))
         self.best: float | None = None
 
     def current(self, logs: Logs) -> float | None:
@@ -351,6 +352,10 @@ class EarlyStopping(_Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        not_negative("EarlyStopping", "patience", patience)
+        not_negative("EarlyStopping", "start_from_epoch", start_from_epoch)
+        if baseline is not None:
+            number("EarlyStopping", "baseline", baseline)
         self.patience = patience
         self.verbose = verbose
         self.baseline = baseline
@@ -418,7 +423,7 @@ class ModelCheckpoint(_Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        if save_freq != "epoch" and not isinstance(save_freq, int):
+        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
             raise ArgumentError(
                 f"ModelCheckpoint: save_freq is 'epoch' or a number of batches, not {save_freq!r}"
             )
@@ -533,9 +538,10 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        if factor >= 1.0:
-            raise ArgumentError(f"ReduceLROnPlateau: factor is less than 1, not {factor}")
-        self.factor = factor
+        self.factor = fraction("ReduceLROnPlateau", "factor", factor)
+        not_negative("ReduceLROnPlateau", "patience", patience)
+        not_negative("ReduceLROnPlateau", "cooldown", cooldown)
+        not_negative("ReduceLROnPlateau", "min_lr", min_lr)
         self.patience = patience
         self.verbose = verbose
         self.cooldown = cooldown
@@ -583,6 +589,8 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, filename: str | Path, separator: str = ",", append: bool = False) -> None:
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ArgumentError(f"CSVLogger: separator is one character, not {separator!r}")
         self.filename = Path(filename)
         self.separator = separator
         self.append = append
@@ -634,12 +642,13 @@ class TensorBoard(Callback):
         histogram_freq: int = 0,
         update_freq: str | int = "epoch",
     ) -> None:
-        if update_freq not in ("epoch", "batch") and not isinstance(update_freq, int):
+        named = update_freq in ("epoch", "batch")
+        if not named and (not isinstance(update_freq, int) or update_freq < 1):
             raise ArgumentError(
                 f"TensorBoard: update_freq is 'epoch', 'batch' or a number, not {update_freq!r}"
             )
         self.log_dir = Path(log_dir)
-        self.histogram_freq = histogram_freq
+        self.histogram_freq = whole("TensorBoard", "histogram_freq", histogram_freq, 0)
         self.update_freq = 1 if update_freq == "batch" else update_freq
         self.reads_batch_logs = update_freq != "epoch"
         self._writers: dict[str, Any] = {}
