@@ -392,6 +392,29 @@ def test_callbacks_remember(tmp_path: Path) -> None:
     assert again.history.epoch == straight.history.epoch == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("freq", "at"), [("epoch", 1), (1, 0), (1, 1)])
+def test_a_log_has_each_epoch_once_also_after_a_kill_before_the_checkpoint(
+    tmp_path: Path, freq: int | str, at: int
+) -> None:
+    class Kill(edu.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch >= at:
+                raise KeyboardInterrupt
+
+    def logger(name: str) -> Any:
+        return edu.callbacks.CSVLogger(tmp_path / name, append=True)
+
+    train(tmp_path / "a", 3, freq=freq, more=[logger("a.csv")])
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", 3, freq=freq, more=[logger("b.csv"), Kill()])
+    train(tmp_path / "b", 3, freq=freq, more=[logger("b.csv")])
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
+    other = "a log of something else, longer than ours\n" * 9
+    (tmp_path / "c.csv").write_text(other)
+    train(tmp_path / "b", 4, freq=freq, more=[logger("c.csv")])
+    assert (tmp_path / "c.csv").read_text().startswith(other)
+
+
 def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

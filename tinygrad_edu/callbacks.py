@@ -11,6 +11,7 @@ import csv
 import inspect
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -584,8 +585,9 @@ class ReduceLROnPlateau(_Monitor):
 class CSVLogger(Callback):
     """Writes the logs of each epoch as a line of a CSV file, whose first line names the columns.
 
-    With `append` an existing file is gone on with. Raises OSError, with the path, where a line
-    cannot be written.
+    With `append` an existing file is gone on with; where a Checkpointer brings back an earlier
+    epoch, the lines of those that are run again are taken out. Raises OSError, with the path, where
+    a line cannot be written.
     """
 
     def __init__(self, filename: str | Path, separator: str = ",", append: bool = False) -> None:
@@ -594,14 +596,24 @@ class CSVLogger(Callback):
         self.filename = Path(filename)
         self.separator = separator
         self.append = append
+        self._size = 0  # bytes of the file
         self._file: Any = None
         self._names: list[str] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.on_train_end()
         self._names = []
-        self._new = not (self.append and self.filename.exists() and self.filename.stat().st_size)
         self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"filename": str(self.filename), "size": self._size}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        known = state.get("filename") == str(self.filename)  # another file has lines of its own
+        if known and state["size"] < self._size:
+            self._size = state["size"]
+            self._file.truncate(self._size)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = logs or {}
@@ -610,7 +622,7 @@ class CSVLogger(Callback):
             self._names = sorted(logs)
             if not any(name.startswith("val_") for name in logs):  # validation may come later
                 self._names += [f"val_{name}" for name in self._names]
-            if self._new:
+            if not self._size:
                 writer.writerow(["epoch", *self._names])
         writer.writerow([epoch, *[logs.get(name, "NA") for name in self._names]])
         try:
@@ -618,6 +630,7 @@ class CSVLogger(Callback):
         except OSError as error:
             what = f"{error.strerror}, so the line of epoch {epoch} is not there"
             raise OSError(error.errno, what, str(self.filename)) from None
+        self._size = os.fstat(self._file.fileno()).st_size
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self._file is not None:
