@@ -704,6 +704,10 @@ BAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
 }
 
 
+def loss(y_true: Any, y_pred: Any) -> Any:
+    return edu.abs(y_true - y_pred)
+
+
 def _compiled(model: Model, loss: Any, **settings: Any) -> Model:
     model.compile("sgd", loss, **settings)
     return model
@@ -723,6 +727,11 @@ def test_bad_input_says_what_is_wrong_and_leaves_the_model_as_it_was(name: str) 
         ({"loss": "mean_square_error"}, "did you mean 'mean_squared_error'"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"weighted_metrics": {"a": ["presision"]}}, "did you mean 'precision'"),
+        (
+            {"metrics": [edu.metrics.MeanAbsoluteError(name="loss")]},
+            r"the metric MeanAbsoluteError\(name='loss'.* is named 'loss'.*give it another name",
+        ),
+        ({"weighted_metrics": [loss]}, "the metric <function loss .* give it another name"),
         ({"loss_weights": ["accuracy"]}, "metrics have their name in front"),
         ({"jit_compile": "yes"}, "not 'yes'"),
         ({"steps_per_execution": 0}, "from 1 on, not 0"),

@@ -31,8 +31,9 @@ class Wanted(NamedTuple):
     weighted_metrics: Any
 
     def check(self) -> None:
-        """Raises ArgumentError for names that there are not, and for metrics in the place of
-        `loss_weights`, which is before theirs."""
+        """Raises ArgumentError for names that there are not, for metrics in the place of
+        `loss_weights`, which is before theirs, and for one that would stand in the logs where the
+        loss does."""
         for given in _singles(self.loss_weights):
             if isinstance(given, str) or callable(given):
                 raise ArgumentError(
@@ -42,7 +43,11 @@ class Wanted(NamedTuple):
         for given in _singles(self.loss):
             losses.get(given)
         for given in [*_singles(self.metrics), *_singles(self.weighted_metrics)]:
-            metrics.get(given)
+            if metrics.get(given).name == "loss":
+                raise ArgumentError(
+                    f"compile: the metric {given!r} is named 'loss', as the loss is in the logs: "
+                    "give it another name"
+                )
 
 
 class _Output(NamedTuple):
