@@ -266,7 +266,7 @@ REFUSED = {
     "a value of two lines": ("--data two-lines.csv", "line 3, column 'x': '1\\n2' is not a number"),
     "a missing file": ("--data absent.csv", "no file absent.csv"),
     "a folder": ("--data .", ". is a folder"),
-    "an unknown data set": ("--data irs", "no data set 'irs' (did you mean 'iris'?)"),
+    "an unknown data set": ("--data irs", "a CSV file; did you mean 'iris'?"),
     "an unknown label": ("--data people.csv --label sx", "did you mean 'sex'?"),
     "a label for the blobs": ("--label sex", "is for a CSV file"),
     "no steps": ("--steps 0", "0 is not in the range x>=1"),

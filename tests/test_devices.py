@@ -124,9 +124,12 @@ def test_without_jax_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("choose", CHOICES)
 def test_an_unknown_device_says_which_there_are(choose: Callable[[str], Any]) -> None:
-    with pytest.raises(errors.DeviceError, match=r"'nunpy'.*'numpy'.*'cupy'.*'xla'") as caught:
-        choose("nunpy")
-    assert "Did you mean 'numpy'" in str(caught.value)
+    for name in ("nunpy", "NumPy"):
+        with pytest.raises(
+            errors.DeviceError, match=rf"'{name}'.*'numpy'.*'cupy'.*'xla'"
+        ) as caught:
+            choose(name)
+        assert "; did you mean 'numpy'" in str(caught.value)
 
 
 # Moving, and mixing

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import config
-from .errors import DeviceError
+from .errors import DeviceError, close_to
 
 if TYPE_CHECKING:
     from .graph import Equation
@@ -282,11 +282,8 @@ def find(name: str | Device) -> Device:
     else:
         found = _DEVICES.get(name) if isinstance(name, str) else None
     if found is None:
-        from difflib import get_close_matches  # takes long, and only this error needs it
-
-        close = get_close_matches(str(name), _DEVICES, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise DeviceError(f"there is no device {name!r}: use one of {_summary()}.{hint}")
+        hint = close_to(name, _DEVICES)
+        raise DeviceError(f"there is no device {name!r}: use one of {_summary()}{hint}")
     if found.problem is not None:
         raise DeviceError(f"device {found.name!r} cannot run here: {found.problem}")
     return found

@@ -11,13 +11,12 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Error, ExtraMissingError
+from ..errors import Error, ExtraMissingError, close_to
 
 BUNDLED = ("breast-cancer", "iris")
 NAMES = ("blobs", *BUNDLED)
@@ -55,8 +54,8 @@ def load(source: str, *, seed: int = 0, label: str | None = None) -> Dataset:
         return blobs(seed) if source == "blobs" else bundled(source)
     if not source.lower().endswith(".csv") and not Path(source).exists():
         raise DataError(
-            f"there is no data set {source!r}{_did_you_mean(source, NAMES)}: "
-            f"choose one of {', '.join(NAMES)}, or give the path of a CSV file"
+            f"there is no data set {source!r}: choose one of {', '.join(NAMES)}, or give the path "
+            f"of a CSV file{close_to(source, NAMES)}"
         )
     return from_csv(source, label)
 
@@ -201,8 +200,8 @@ def _label_column(path: Path, names: list[str], label: str | None) -> int:
         return len(names) - 1
     if label not in names:
         raise DataError(
-            f"{path} has no column {label!r}{_did_you_mean(label, names)}: "
-            f"its columns are {_listed(names)}"
+            f"{path} has no column {label!r}: its columns are {_listed(names)}"
+            f"{close_to(label, names)}"
         )
     return names.index(label)
 
@@ -287,11 +286,6 @@ def _standardized(
         mean=mean,
         scale=scale,
     )
-
-
-def _did_you_mean(name: str, known: tuple[str, ...] | list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _listed(names: list[str], most: int = 8) -> str:
