@@ -628,6 +628,35 @@ def test_bad_input_is_refused_by_name(call: Any, error: Any, message: str) -> No
     assert str(caught.value).startswith("random.")
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: edu.ones(2) + KEY,
+            errors.DtypeError,
+            r"add: takes numbers, not Key.*key_data\(key",
+        ),
+        (lambda: KEY * edu.Variable(1.0), errors.DtypeError, r"multiply: takes numbers, not Key"),
+        (lambda: np.ones(2) - KEY, errors.DtypeError, r"takes numbers, not Key"),
+        (
+            lambda: edu.jit(lambda x: x / KEY)(1.0),
+            errors.DtypeError,
+            "divide: takes numbers, not Key",
+        ),
+        (lambda: edu.ones(2) + random.split(KEY), errors.DtypeError, r"add: .* not \(Key\(.*Key\("),
+        (lambda: np.asarray(KEY, copy=False), ValueError, "Key.* becomes none without a copy"),
+        (
+            lambda: np.asarray(random.split(KEY), copy=False),
+            ValueError,
+            "becomes none without a copy",
+        ),
+    ],
+)
+def test_keys_are_not_computed_with(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
 def test_floats_where_integers_are_meant_work_where_they_are_unambiguous() -> None:
     assert random.bernoulli(KEY, 0).item() is False
     assert random.categorical(KEY, [0, 0, 0]).dtype == "int32"

@@ -148,6 +148,8 @@ def unwrap(x: Any) -> Tensor | np.ndarray | bool | int | float:
         return x
     if isinstance(x, (int, float)):  # or of classes of their own, as those of enum are
         return x.__index__() if isinstance(x, int) else float(x)
+    if x.__class__ in (random.Key, random.Keys):
+        raise random.no_number(x)
     return _stacked(x) if _holds_tensors(x) else to_array(x)
 
 
@@ -220,4 +222,4 @@ def is_weak(data: Any) -> bool:
 
 
 # These modules need this one when they are imported.
-from . import ops, tape, walk  # noqa: E402
+from . import ops, random, tape, walk  # noqa: E402

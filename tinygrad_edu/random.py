@@ -114,7 +114,10 @@ class Key:
         return Key, (self.first, self.second)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(words(self), dtype)
+        return _as_array(self, words(self), dtype, copy)
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise no_number(self)
 
 
 class Keys(Sequence[Key]):
@@ -161,7 +164,25 @@ class Keys(Sequence[Key]):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         rows = [(key.first, key.second) for key in self._keys]
-        return np.array(rows, dtype or dtypes.uint32).reshape(-1, 2)
+        return _as_array(self, np.array(rows, dtypes.uint32).reshape(-1, 2), dtype, copy)
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise no_number(self)
+
+
+def no_number(key: Key | Keys) -> DtypeError:
+    """What is raised where keys are computed with."""
+    return DtypeError(
+        f"takes numbers, not {key!r}: draw with a key, as in edu.random.normal(key, shape), or ask "
+        "for its words, edu.random.key_data(key)"
+    )
+
+
+def _as_array(key: Key | Keys, made: np.ndarray, dtype: Any, copy: bool | None) -> np.ndarray:
+    """An array that was made of keys, in a dtype. Raises ValueError where none is to be made."""
+    if copy is False:
+        raise ValueError(f"{key!r} is no array, and becomes none without a copy")
+    return made if dtype is None else made.astype(dtype)
 
 
 _MASK = 0xFFFFFFFF
