@@ -99,6 +99,7 @@ def cases() -> list[Case]:
             for name in ("BinaryCrossentropy", "BinaryFocalCrossentropy")
             for options in ({}, smooth)
         ],
+        Case("BinaryFocalCrossentropy", from_logits, bits, 20 * logits),
         Case(
             "BinaryFocalCrossentropy",
             {"apply_class_balancing": True, "alpha": 0.7, "gamma": 1.5},

@@ -194,6 +194,17 @@ def test_settings_that_no_loss_has_are_refused(make: Any, message: str) -> None:
         make()
 
 
+def test_a_focal_loss_still_pulls_at_what_is_very_wrong() -> None:
+    loss = losses.BinaryFocalCrossentropy(from_logits=True)
+    # sigmoid(z)**2 * log(1 + exp(z)), for targets of 0: far out it is z, of slope 1.
+    z = edu.tensor([[100.0]], requires_grad=True)
+    found = loss([[0.0]], z)
+    found.backward()
+    assert found.item() == pytest.approx(100.0)
+    assert z.grad is not None
+    assert z.grad.item() == pytest.approx(1.0)
+
+
 def test_any_function_is_a_loss() -> None:
     def quartic(y_true: Any, y_pred: Any) -> Any:
         return edu.mean((y_true - y_pred) ** 4, axis=-1)

@@ -354,10 +354,9 @@ def binary_focal_crossentropy(
     name = "binary_focal_crossentropy"
     y_true, y_pred = aligned(name, y_true, y_pred)
     y_true = _smoothed(name, y_true, label_smoothing, 2)
-    if from_logits:
-        y_pred = ops.sigmoid(y_pred)
-    wrong = y_true * (1.0 - y_pred) + (1.0 - y_true) * y_pred
-    losses = wrong**gamma * ops.binary_crossentropy(y_true, y_pred)
+    p = ops.sigmoid(y_pred) if from_logits else y_pred
+    wrong = y_true * (1.0 - p) + (1.0 - y_true) * p
+    losses = wrong**gamma * ops.binary_crossentropy(y_true, y_pred, from_logits)
     if apply_class_balancing:
         losses = (y_true * alpha + (1.0 - y_true) * (1.0 - alpha)) * losses
     return ops.mean(losses, axis=axis)
