@@ -369,6 +369,15 @@ def test_csv_files_have_their_columns_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(both, np.array([[1.5, 0], [3, 1], [-5, 2]], np.float32))
 
 
+@pytest.mark.parametrize("large", [2.0**31, -3e9, np.inf])
+def test_targets_that_are_too_large_for_integers_stay_what_they_are(
+    tmp_path: Path, large: float
+) -> None:
+    (tmp_path / "large.csv").write_text(f"a,b\n1,{large}\n2,5\n")
+    _, y = next(iter(Dataset.from_csv(tmp_path / "large.csv", "b").batch(2)))
+    np.testing.assert_array_equal(y, np.array([large, 5], np.float32))
+
+
 @pytest.mark.parametrize(
     ("text", "target", "says"),
     [
@@ -458,6 +467,9 @@ def test_what_users_have_becomes_numpy_arrays_without_a_copy_where_that_can_be()
         (lambda: Dataset.from_arrays(Y).take(-1), "count is a whole number from 0 on"),
         (lambda: Dataset.from_generator(iter([1, 2])), "read once"),
         (lambda: Dataset.from_generator(3), "takes a function"),
+        (lambda: Dataset.from_generator(lambda: [1], -1), "length is a whole number from 0 on"),
+        (lambda: Dataset.from_arrays(Y).map(3), "map: takes a function, not 3"),
+        (lambda: Dataset.from_csv("x.csv", separator=", "), "is one character, not ', '"),
         (
             lambda: list(Dataset.from_generator(lambda: [np.ones(2), np.ones(3)]).batch(2)),
             r"shapes \(2,\) and \(3,\)",

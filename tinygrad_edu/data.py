@@ -98,9 +98,9 @@ class Dataset:
         """The rows of a CSV file of numbers whose first line names the columns.
 
         An element is x of shape (columns,), or (x, y) if there is a `target`: y is one number, or
-        for a list of targets of shape (targets,); whole numbers become int32. x has all columns
-        but the target, or `columns`. Raises ArgumentError for unknown columns (with the close
-        matches), and for what is not a number (with its row and column).
+        for a list of targets of shape (targets,); whole numbers become int32, if all of them fit. x
+        has all columns but the target, or `columns`. Raises ArgumentError for unknown columns (with
+        the close matches), and for what is not a number (with its row and column).
         """
         return _Rows(_read_csv(Path(path), target, columns, dtype, separator))
 
@@ -118,7 +118,8 @@ class Dataset:
             )
         if not callable(function) and not isinstance(function, Iterable):
             raise ArgumentError(f"Dataset.from_generator: takes a function, not {function!r}")
-        return _Generated(function, length)
+        known = None if length is None else _count("from_generator", "length", length, 0)
+        return _Generated(function, known)
 
     # Steps
 
@@ -144,6 +145,8 @@ class Dataset:
 
     def map(self, function: Callable[..., Any]) -> Dataset:
         """`function` of each element; of a tuple's parts, if the element is one: f(x, y)."""
+        if not callable(function):
+            raise ArgumentError(f"Dataset.map: takes a function, not {function!r}")
         return _Mapped(self, function)
 
     def prefetch(self, count: int = 2) -> Dataset:
@@ -900,6 +903,8 @@ def _read_csv(
     separator: str,
 ) -> Any:
     """x, or (x, y), of a CSV file."""
+    if len(separator) != 1:
+        raise ArgumentError(f"from_csv: separator is one character, not {separator!r}")
     with path.open(newline="", encoding="utf-8-sig") as file:
         names = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
     if len(set(names)) < len(names) or not names:
@@ -931,7 +936,7 @@ def _read_csv(
         raise ArgumentError(f"from_csv: {path} has no rows after its first line")
     if y is None:
         return x
-    whole = bool((y == np.round(y)).all())
+    whole = bool(((y == np.round(y)) & (np.abs(y) <= np.iinfo("int32").max)).all())
     y = y.astype("int32" if whole else dtype)
     return x, y[:, 0] if isinstance(target, str) else y
 
