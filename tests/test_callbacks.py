@@ -357,6 +357,15 @@ def test_names_of_checkpoints_come_from_the_logs(tmp_path: Path) -> None:
         callbacks.ModelCheckpoint("x", save_freq="week")
 
 
+def test_the_state_of_an_older_version_may_lack_what_is_kept_now() -> None:
+    callback = callbacks.ModelCheckpoint("x")
+    callback.load_state_dict({"best": 0.5})
+    assert callback.state_dict() == {"best": 0.5, "_since": 0}
+    csv_logger = callbacks.CSVLogger("x.csv")
+    csv_logger.load_state_dict({})
+    assert csv_logger.state_dict() == {"filename": "x.csv", "size": 0}
+
+
 def test_csv_files_have_a_line_an_epoch(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     history = fitted(callbacks.CSVLogger(path), epochs=2, validation_data=(X, Y)).history

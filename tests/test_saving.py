@@ -415,6 +415,41 @@ def test_a_log_has_each_epoch_once_also_after_a_kill_before_the_checkpoint(
     assert (tmp_path / "c.csv").read_text().startswith(other)
 
 
+@pytest.mark.parametrize("freq", ["epoch", 1, 3])
+def test_callbacks_count_batches_on(tmp_path: Path, freq: int | str) -> None:
+    class Curve(edu.callbacks.TensorBoard):
+        """Writes down which steps it would write."""
+
+        def __init__(self, steps: list[int]) -> None:
+            super().__init__(update_freq="batch")
+            self.steps = steps
+
+        def _writer(self, part: str) -> Any:
+            return self
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            if name == "batch_loss":
+                self.steps.append(step)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    def callbacks(name: str) -> list[Any]:
+        path = tmp_path / f"{name} weights" / "{epoch} {batch}"
+        saving = edu.callbacks.ModelCheckpoint(path, save_freq=2, save_weights_only=True)
+        return [saving, Curve(steps[name])]
+
+    steps: dict[str, list[int]] = {"a": [], "b": []}
+    train(tmp_path / "a", 4, freq=freq, more=callbacks("a"))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", 4, freq=freq, more=[*callbacks("b"), Stop()])
+    train(tmp_path / "b", 4, freq=freq, more=callbacks("b"))
+    names = [sorted(x.name for x in (tmp_path / f"{name} weights").iterdir()) for name in "ab"]
+    assert names[0] == names[1]
+    assert sorted(set(steps["b"])) == steps["a"]
+
+
 def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

@@ -97,8 +97,8 @@ class Callback(registry.Configured):
         return {name: getattr(self, name) for name in self.kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        vars(self).update({name: state[name] for name in self.kept})
+        """Go on from what `state_dict` gave, perhaps of an older version that kept less."""
+        vars(self).update({name: state[name] for name in self.kept if name in state})
 
     def on_train_begin(self, logs: Logs = None) -> None: ...
 
@@ -410,7 +410,7 @@ class ModelCheckpoint(_Monitor):
     saved. Raises ArgumentError for a name that is not there.
     """
 
-    kept = ("best",)
+    kept = ("best", "_since")
 
     def __init__(
         self,
@@ -440,7 +440,8 @@ class ModelCheckpoint(_Monitor):
         self._since = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._epoch, self._last = epoch, -1
+        going = getattr(self.model, "fit_state", None)  # perhaps in the middle of an epoch
+        self._epoch, self._last = epoch, (0 if going is None else going.step) - 1
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if isinstance(self.save_freq, int):
@@ -648,6 +649,8 @@ class TensorBoard(Callback):
 
     Raises ExtraMissingError where the library is missing.
     """
+
+    kept = ("_step",)
 
     def __init__(
         self,
