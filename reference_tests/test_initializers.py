@@ -127,6 +127,7 @@ FUNCTIONS: list[tuple[Any, Any, str, dict[str, Any]]] = [
     (regularizers, keras.regularizers, "L2", {"l2": 0.25}),
     (regularizers, keras.regularizers, "L1L2", {"l1": 0.25, "l2": 0.5}),
     (regularizers, keras.regularizers, "L1L2", {"l2": 0.5}),
+    (regularizers, keras.regularizers, "L1L2", {"l1": None, "l2": 0.5}),
     (regularizers, keras.regularizers, "L1L2", {}),
     (regularizers, keras.regularizers, "OrthogonalRegularizer", {"factor": 0.5}),
     (regularizers, keras.regularizers, "OrthogonalRegularizer", {"mode": "columns"}),

@@ -90,7 +90,7 @@ def number(
     fits: Callable[[Any], bool] = lambda x: x == x,  # all but NaN
 ) -> float:
     """A number, of any library's types or alone in an array, as Python's. Raises ArgumentError, for
-    the class `name`, for anything else, and for one that does not fit, which is not `what` it says.
+    the class `name`, for anything else and for one that does not fit; `what` says which do.
 
     >>> number("Constant", "value", np.float32(0.5))
     0.5

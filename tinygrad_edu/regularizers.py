@@ -63,11 +63,11 @@ class L2(Regularizer):
 
 
 class L1L2(Regularizer):
-    """`l1` times the sum of the absolute values and `l2` times that of the squares."""
+    """`l1` times the sum of the absolute values and `l2` times that of the squares; None is 0."""
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = _factor(self, "l1", l1)
-        self.l2 = _factor(self, "l2", l2)
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
+        self.l1 = 0.0 if l1 is None else _factor(self, "l1", l1)
+        self.l2 = 0.0 if l2 is None else _factor(self, "l2", l2)
 
     def __call__(self, weight: TensorLike) -> Tensor:
         given = as_tensor(weight)
