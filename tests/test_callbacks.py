@@ -357,6 +357,15 @@ def test_names_of_checkpoints_come_from_the_logs(tmp_path: Path) -> None:
         callbacks.ModelCheckpoint("x", save_freq="week")
 
 
+def test_a_csv_file_is_closed_when_training_fails(tmp_path: Path) -> None:
+    logger = callbacks.CSVLogger(tmp_path / "log.csv")
+    failing = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fitted(logger, failing)
+    assert logger._file is None
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
 def test_the_state_of_an_older_version_may_lack_what_is_kept_now() -> None:
     callback = callbacks.ModelCheckpoint("x")
     callback.load_state_dict({"best": 0.5})

@@ -602,7 +602,7 @@ class CSVLogger(Callback):
         self._names: list[str] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.on_train_end()
+        self.close()
         self._names = []
         self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
         self._size = os.fstat(self._file.fileno()).st_size
@@ -634,6 +634,10 @@ class CSVLogger(Callback):
         self._size = os.fstat(self._file.fileno()).st_size
 
     def on_train_end(self, logs: Logs = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, also where something went wrong."""
         if self._file is not None:
             file, self._file = self._file, None
             with suppress(OSError):  # of what could not be written when it was there to be

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import backends, compilation, conversion, lines, ops, optimizers, symbolic, tensors, tree
-from .callbacks import CallbackList, History, ProgbarLogger, TerminateOnNaN
+from .callbacks import CallbackList, CSVLogger, History, ProgbarLogger, TerminateOnNaN
 from .data import Dataset, Iterated, arrays, common_length
 from .errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
 from .metrics import Mean, Metric
@@ -1203,6 +1203,6 @@ def _as_number(value: Any) -> Any:
 
 
 def _close(told: CallbackList) -> None:
-    bar = told.find(ProgbarLogger)
-    if bar is not None:
-        bar.close()
+    for callback in told.callbacks:
+        if isinstance(callback, (CSVLogger, ProgbarLogger)):
+            callback.close()
