@@ -369,6 +369,18 @@ def test_csv_files_have_their_columns_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(both, np.array([[1.5, 0], [3, 1], [-5, 2]], np.float32))
 
 
+def test_targets_of_an_integer_dtype_lose_no_fraction(tmp_path: Path) -> None:
+    path = tmp_path / "fraction.csv"
+    path.write_text("a,b\n1,3000000000\n2,5\n")
+    _, y = next(iter(Dataset.from_csv(path, "b", dtype="int64").batch(2)))
+    assert y.tolist() == [3_000_000_000, 5]
+    path.write_text("a,b\n1,2.5\n")
+    with pytest.raises(errors.ArgumentError, match=r"2\.5"):
+        Dataset.from_csv(path, "b", dtype="int64")
+    with pytest.raises(errors.DtypeError, match="flot32"):
+        Dataset.from_csv(path, "b", dtype="flot32")
+
+
 @pytest.mark.parametrize("large", [2.0**31, -3e9, np.inf])
 def test_targets_that_are_too_large_for_integers_stay_what_they_are(
     tmp_path: Path, large: float

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import conversion, random, tensors, tree
+from . import conversion, dtypes, random, tensors, tree
 from .errors import ArgumentError, DtypeError, Error, ShapeError, close_to, undefined
 
 Run = tuple[int, ...]
@@ -925,11 +925,13 @@ def _read_csv(
                 file, dtype, None, separator, usecols=use, ndmin=2, quotechar='"', encoding=None
             )
 
+    # Integers are read as such: a fraction is then refused, not cut off.
+    exact = "float64" if dtypes.is_float(dtypes.as_dtype(dtype)) else dtype
     try:
         with warnings.catch_warnings():  # of a file without rows
             warnings.simplefilter("ignore")
             x = read(kept, dtype)
-        y = read(targets, "float64") if targets else None
+        y = read(targets, exact) if targets else None
     except ValueError as error:
         raise ArgumentError(f"from_csv: {path}, after its first line: {error}") from None
     if not len(x):
