@@ -435,26 +435,60 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("steps", [None, 5])
-def test_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, steps: int | None) -> None:
+def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> Terminal:
+    """A terminal of this width, in the place of the output."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(callbacks.ProgbarLogger, "EVERY", 0.0)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", str(columns))
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("rich._console", None)  # which may know another width
+    return screen
+
+
+def plain(screen: Terminal) -> str:
+    """What was written, without the codes for colours and movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, steps: int | None) -> None:
+    screen = terminal(monkeypatch, 160)
     made = model()
     if steps is None:
         made.fit((batch for batch in [(X, Y)] * 5), verbose=1)
     else:
         made.fit(np.tile(X, (2, 1)), np.tile(Y, (2, 1)), batch_size=4, verbose=1)
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    shown = plain(screen)
     assert re.search(rf"Epoch 1/1 .* 3/{steps or '[?]'} .*loss: \d\.\d{{4}} - mae: ", shown)
     assert ("left" in shown) == (steps is not None)
     assert re.search(r"Epoch 1/1 - [\d.]+s - loss: \d\.\d{4} - mae: \d\.\d{4}\n$", shown)
     made.predict(X, batch_size=1, verbose=1)
     assert "Predicting" in screen.getvalue()
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_on_a_narrow_terminal_what_was_measured_stands_below_the_bar(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    screen = terminal(monkeypatch, columns)
+    names = ["mae", "mse", "mape", "msle"]
+    made = model()
+    made.compile("sgd", "mse", metrics=names)
+    made.fit(X, Y, batch_size=1, verbose=1)
+    shown = plain(screen)
+    drawn = shown[: shown.index("Epoch 1/1 - ")]
+    assert re.search(r"Epoch 1/1 [━╸╺]+ +3/\d+ [\d.]+s left *\r?\n", drawn)
+    for name in ["loss", *names]:
+        assert re.search(rf"{name}:\s+\d", drawn)
+
+
+def test_the_bar_is_full_while_it_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, 160)
+    fitted(batch_size=len(X), verbose=1, validation_data=(X, Y))
+    assert re.search(r"Epoch 1/1 ━+ 1/1 validating loss: ", plain(screen))
 
 
 def test_no_bar_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -754,6 +754,8 @@ class ProgbarLogger(Callback):
     def on_test_begin(self, logs: Logs = None) -> None:
         if not self._training:
             self._start("Evaluating")
+        elif self._bar is not None:
+            self._draw(self.model.fit_state.step - 1, doing="validating")
 
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         if not self._training and time.monotonic() >= self._next:
@@ -786,9 +788,10 @@ class ProgbarLogger(Callback):
         live = self.params.get("verbose") == 1 and _is_live()
         self._next = self._began + self.EVERY if live else math.inf
 
-    def _draw(self, batch: int, reading: bool = True) -> None:
+    def _draw(self, batch: int, reading: bool = True, doing: str | None = None) -> None:
         self._bar = self._bar or _Bar(self._title, self.params.get("steps"), self._began)
-        self._bar.draw(batch + 1, shown(self.model.get_metrics_result()) if reading else "")
+        logs = shown(self.model.get_metrics_result()) if reading else ""
+        self._bar.draw(batch + 1, logs, doing)
         self._next = time.monotonic() + self.EVERY
 
     def _stop(self, logs: Logs) -> None:
@@ -837,9 +840,11 @@ def _is_live() -> bool:
 
 
 class _Bar:
-    """A live line: how far, how long still, and the logs so far."""
+    """A live line: how far, how long still, and the logs so far; these below, where the terminal
+    is narrow."""
 
     def __init__(self, title: str, steps: int | None, began: float) -> None:
+        from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._progress = Progress(
@@ -847,22 +852,23 @@ class _Bar:
             BarColumn(24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[logs]}"),
-            auto_refresh=False,
-            transient=True,
         )
         self._steps, self._began = steps, began
-        self._task = self._progress.add_task(title, total=steps, left="", logs="")
-        self._progress.start()
+        self._task = self._progress.add_task(title, total=steps, left="")
+        self._live = Live(self._progress, auto_refresh=False, transient=True)
+        self._live.start()
 
-    def draw(self, done: int, logs: str) -> None:
+    def draw(self, done: int, logs: str, doing: str | None = None) -> None:
+        from rich.columns import Columns
+
         passed = time.monotonic() - self._began
         left = passed if self._steps is None else passed / done * (self._steps - done)
         words = _seconds(left) if self._steps is None else f"{_seconds(left)} left"
-        self._progress.update(self._task, completed=done, left=words, logs=logs, refresh=True)
+        self._progress.update(self._task, completed=done, left=doing or words)
+        self._live.update(Columns([self._progress, logs]), refresh=True)
 
     def close(self) -> None:
-        self._progress.stop()
+        self._live.stop()
 
 
 def _rate(model: Any) -> float:
