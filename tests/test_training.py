@@ -157,6 +157,36 @@ def test_a_model_that_grows_is_compiled_anew() -> None:
     assert model.predict(X, verbose=0).shape == (20, 1)
 
 
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_layers_that_are_frozen_after_a_step_stay_as_they_are(method: str) -> None:
+    model = Sequential([edu.Input((4,)), layers.Dense(2), layers.Dense(1)])
+    model.compile("adam", "mse")
+
+    def train() -> list[bool]:
+        """Which weights a step has changed."""
+        before = model.get_weights()
+        options = {"verbose": 0} if method == "fit" else {}
+        getattr(model, method)(X, Y, **options)
+        after = model.get_weights()
+        return [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+
+    assert all(train())
+    model.layers[0].trainable = False
+    assert train() == [False, False, True, True]
+    model.layers[0].trainable = True
+    assert all(train())
+
+
+def test_the_regularizers_of_layers_that_are_frozen_count_no_more() -> None:
+    layer = layers.Dense(1, kernel_initializer="ones", kernel_regularizer=edu.regularizers.L2(0.5))
+    model = Sequential([edu.Input((4,)), layer])
+    model.compile("sgd", "mse")
+    targets = X.sum(1, keepdims=True)
+    np.testing.assert_allclose(model.evaluate(X, targets, verbose=0), 2.0, rtol=1e-5)
+    layer.trainable = False
+    np.testing.assert_allclose(model.evaluate(X, targets, verbose=0), 0.0, atol=1e-9)
+
+
 def test_weights_of_samples_and_classes_weigh_the_loss() -> None:
     weights = np.linspace(0.5, 2, 20).astype(np.float32)
     each = Y[:, 0] ** 2  # of a model that is zero
@@ -460,6 +490,15 @@ def test_losses_of_several_outputs_add_up_with_their_weights() -> None:
     found = model.evaluate(X, {"number": Y, "kind": KINDS}, verbose=0)
     assert isinstance(found, float)  # and no list, as there is one loss
     np.testing.assert_allclose(found, (Y**2).mean(), rtol=1e-5)
+
+
+def test_names_of_metrics_come_in_the_order_of_their_values() -> None:
+    model = two_outputs()
+    kinds = "sparse_categorical_crossentropy"
+    model.compile("sgd", ["mse", kinds], metrics=[["mse", "mae"], [kinds, "accuracy"]])
+    found = model.evaluate(X, [Y, KINDS], verbose=0)
+    named = model.evaluate(X, [Y, KINDS], verbose=0, return_dict=True)
+    assert dict(zip(model.metrics_names, found, strict=True)) == named
 
 
 def test_dropout_and_other_numbers_of_chance_follow_the_seed() -> None:

@@ -76,6 +76,7 @@ class _Compiled:
         self.eager = given["run_eagerly"] or given["jit_compile"] is False
         self.together: int = given["steps_per_execution"]
         self.steps = 0  # that were taken
+        self.trained: list[int] | None = None  # the weights that the programs train
         self.loss_mean: Mean | None = None
         self.objective: Objective | None = None
         self.refusing = False  # whether a loss that is not finite is an error
@@ -216,8 +217,8 @@ class Trainable:
 
     @property
     def metrics_names(self) -> list[str]:
-        """The names of what `evaluate` gives."""
-        return list(self.named_metrics())
+        """The names of what `evaluate` gives, in its order."""
+        return self._ordered(list(self.named_metrics()))
 
     def reset_metrics(self) -> None:
         """Forget all batches."""
@@ -358,11 +359,24 @@ class Trainable:
             self._predicting = _Programs()
         return self._predicting
 
+    def _check_programs(self) -> None:
+        """Have steps compiled anew, if layers were frozen or thawed since they were."""
+        compiled = self._settings("fit")
+        if compiled.trained is None or compiled.trained == _trained(self):
+            return
+        compiled.programs, compiled.trained = _Programs(), None
+
+    def _note_trained(self) -> None:
+        """Remember which weights a step has trained."""
+        compiled = self._settings("fit")
+        if compiled.trained is None:
+            compiled.trained = _trained(self)
+
     def _forget_programs(self) -> None:
         """For a model that has become another one: compile everything anew."""
         self._predicting = None
         if self._compiled is not None:
-            self._compiled.programs = _Programs()
+            self._compiled.programs, self._compiled.trained = _Programs(), None
             self._compiled.objective = None
 
     # Training
@@ -498,6 +512,7 @@ class Trainable:
     ) -> dict[str, float]:
         """The steps of one epoch, with batches or with groups of them; the logs at its end, none if
         there was no batch."""
+        self._check_programs()
         guard = _Guard(self, state)
         note = guard.note
         reads = told.reads("on_train_batch_end")
@@ -531,6 +546,7 @@ class Trainable:
                 return {}
             raise ArgumentError("fit: the data gave no batch")
         guard.check()
+        self._note_trained()
         self._settings("fit").steps += state.step
         return self._logs(result)
 
@@ -610,6 +626,7 @@ class Trainable:
 
     def _measured(self, feed: _Feed, told: CallbackList) -> dict[str, float]:
         self.reset_metrics()
+        self._check_programs()
         feed.restart()
         told.on_test_begin(None)
         reads = told.reads("on_test_batch_end")
@@ -621,20 +638,24 @@ class Trainable:
                 told.on_test_batch_end(step, self._logs(result) if reads else None)
         if result is None:
             raise ArgumentError(f"{feed.method}: the data gave no batch")
+        self._note_trained()
         logs = self._logs(result)
         told.on_test_end(logs)
         return logs
 
     def _listed(self, logs: dict[str, float]) -> Any:
-        """Logs as `evaluate` gives them: the loss alone, or a list in Keras's order."""
-        compiled = self._settings("evaluate")
-        names = list(logs)
-        if compiled.objective is not None and len(compiled.objective.outputs) > 1:
-            means = {o.tracker.name for o in compiled.objective.outputs if o.tracker is not None}
-            first = [name for name in names if name == "loss" or name in means]
-            names = [*first, *sorted(set(names) - set(first))]
-        found = [logs[name] for name in names]
+        """Logs as `evaluate` gives them: the loss alone, or a list."""
+        found = [logs[name] for name in self._ordered(list(logs))]
         return found[0] if len(found) == 1 else found
+
+    def _ordered(self, names: list[str]) -> list[str]:
+        """Names of logs in Keras's order: with several outputs, metrics by their names."""
+        objective = None if self._compiled is None else self._compiled.objective
+        if objective is None or len(objective.outputs) < 2:
+            return names
+        means = {each.tracker.name for each in objective.outputs if each.tracker is not None}
+        first = [name for name in names if name == "loss" or name in means]
+        return [*first, *sorted(set(names) - set(first))]
 
     def predict(
         self,
@@ -711,7 +732,9 @@ class Trainable:
         self._prepare(method, feed)
         leaves, structure = feed.whole()
         self.reset_metrics()
+        self._check_programs()
         logs = self._logs(self._program(kind, structure)(*leaves))
+        self._note_trained()
         return logs if return_dict else self._listed(logs)
 
     def _prepare(self, method: str, *feeds: _Feed | None) -> None:
@@ -1194,6 +1217,11 @@ def _call(model: Any, x: Any, training: bool) -> Any:
 
 def _weights(model: Any) -> Any:
     return model.trainable_weights
+
+
+def _trained(model: Any) -> list[int]:
+    """Which weights are trained: none, as long as there are none."""
+    return [id(v) for _, v, trained in model._walk() if trained]
 
 
 def _as_number(value: Any) -> Any:
