@@ -20,6 +20,7 @@ from tinygrad_edu.layers import (
     RNN,
     AdditiveAttention,
     Attention,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Embedding,
@@ -378,6 +379,19 @@ def test_a_model_of_sequences_of_any_length_is_put_together() -> None:
     assert hidden.shape == (None, None, 5)
     assert model(_x()).shape == (BATCH, 2)
     assert model(_x(3, 7, FEATURES)).shape == (3, 2)
+
+
+def test_batch_normalization_at_each_step_has_the_statistics_of_that_step() -> None:
+    x = np.random.default_rng(2).normal(size=(6, 4, 3)).astype(np.float32)
+    norm = BatchNormalization(momentum=0.5)
+    found = TimeDistributed(edu.Sequential([norm]))(x, training=True)
+    means, variances = x.mean(0), x.var(0)
+    expected = (x - means) / np.sqrt(variances + 1e-3)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    moving = np.zeros(3)
+    for mean in means:
+        moving = 0.5 * moving + 0.5 * mean
+    np.testing.assert_allclose(norm.moving_mean, moving, rtol=1e-4, atol=1e-6)
 
 
 def test_a_mask_of_what_is_in_each_step_reaches_the_layer() -> None:

@@ -21,6 +21,7 @@ from ..variable import Variable
 from . import activations, arguments
 from .base import InputSpec, Layer, Shape
 from .noise import Dropout
+from .normalization import BatchNormalization
 
 __all__ = [
     "GRU",
@@ -859,7 +860,8 @@ def _another(direction: str, layer: RNN, **changes: Any) -> Any:
 
 class TimeDistributed(Layer):
     """A layer at each step by itself: (batch, steps, size, ...) to (batch, steps, ...), with one
-    set of weights. The steps are examples of one large batch for it.
+    set of weights. The steps are examples of one large batch for it; but in training a
+    BatchNormalization sees them one by one, as in Keras, each with statistics of its own.
 
     A `mask` (batch, steps, ...) is handed on if it says something about what is in a step.
 
@@ -876,10 +878,19 @@ class TimeDistributed(Layer):
         self.supports_masking = True
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        lead = _steps(inputs)
-        inner = {} if mask is None or mask.ndim < 3 else {"mask": _merged(mask)}
-        found = self.layer(tree.map(_merged, inputs), training=training, **inner)
-        return tree.map(lambda x: ops.reshape(x, (*lead, *x.shape[1:])), found)
+        batch, steps = _steps(inputs)
+        inner = None if mask is None or mask.ndim < 3 else mask
+        if training and any([isinstance(x, BatchNormalization) for x in self.layer._below()]):
+            parts = [lambda x, i=i: x[:, i] for i in range(steps)]
+            found = [self._of(part, inputs, inner, training) for part in parts]
+            return tree.map(lambda *xs: ops.stack(xs, axis=1), *found)
+        merged = self._of(_merged, inputs, inner, training)
+        return tree.map(lambda x: ops.reshape(x, (batch, steps, *x.shape[1:])), merged)
+
+    def _of(self, part: Callable[[Any], Tensor], inputs: Any, mask: Any, training: Any) -> Any:
+        """What the layer makes of a part of the inputs."""
+        masked = {} if mask is None else {"mask": part(mask)}
+        return self.layer(tree.map(part, inputs), training=training, **masked)
 
 
 def _steps(inputs: Any) -> tuple[int, int]:
