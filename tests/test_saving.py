@@ -198,6 +198,16 @@ def test_the_file_of_a_whole_model_is_no_file_of_weights(tmp_path: Path) -> None
         held.load_weights(tmp_path / "m")
 
 
+def test_an_archive_of_something_else_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "other.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(errors.ArgumentError, match=r"no model .*: it has no manifest\.json"):
+        saving.load_model(path)
+    with pytest.raises(errors.ArgumentError, match=r"keras is damaged, or no file of weights"):
+        model().load_weights(path)
+
+
 def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
     held = model()
     with pytest.raises(errors.ArgumentError, match=r"there is no folder .*nowhere: make it first"):

@@ -129,11 +129,20 @@ def unpack(data: bytes, path: Any) -> dict[str, np.ndarray]:
     try:
         parts = library.deserialize(data)
     except library.SafetensorError as error:
-        if zipfile.is_zipfile(io.BytesIO(data)):
+        if _MANIFEST in _names(data):
             raise ArgumentError(f"load: {path} is a whole model: use load_model") from None
         raise ArgumentError(f"load: {path} is damaged, or no file of weights: {error}") from None
     # The library makes arrays of all but bfloat16.
     return {name: _array(f"load: {path} has {name}", **part) for name, part in parts}
+
+
+def _names(data: bytes) -> list[str]:
+    """What is in an archive; nothing, if it is none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return []
 
 
 _DTYPES = {f"F{bits}": f"float{bits}" for bits in (16, 32, 64)} | {
@@ -262,6 +271,9 @@ def read_archive(path: Any, kind: str) -> tuple[dict[str, Any], dict[str, bytes]
     """
     damaged = f"load: {path} is damaged, or no {kind} of tinygrad_edu"
     data = _bytes(path)
+    names = _names(data)
+    if names and _MANIFEST not in names:
+        raise ArgumentError(f"{damaged}: it has no {_MANIFEST}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
