@@ -492,6 +492,22 @@ def test_losses_of_several_outputs_add_up_with_their_weights() -> None:
     np.testing.assert_allclose(found, (Y**2).mean(), rtol=1e-5)
 
 
+def test_a_list_of_batches_is_read_in_every_epoch() -> None:
+    found, expected = line(), line()
+    listed = [(X[:8], Y[:8]), (X[8:16], Y[8:16]), (X[16:], Y[16:])]
+    history = found.fit(listed, epochs=2, verbose=0).history
+    assert history == expected.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_array_equal(found.predict(listed, verbose=0), found.predict(X, verbose=0))
+
+
+def test_a_metric_that_is_a_function_has_its_name_as_keras_writes_it() -> None:
+    def MyError(y: Any, p: Any) -> Any:
+        return edu.abs(y - p)
+
+    model = line(metrics=[MyError, lambda y, p: edu.abs(y - p)])
+    assert list(model.evaluate(X, Y, verbose=0, return_dict=True)) == ["loss", "my_error", "lambda"]
+
+
 def test_names_of_metrics_come_in_the_order_of_their_values() -> None:
     model = two_outputs()
     kinds = "sparse_categorical_crossentropy"
@@ -627,6 +643,16 @@ BAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
     "too many parts": (line, lambda m: m.fit(batches(X, Y, Y, Y)), "this has 4 parts"),
     "no targets": (line, lambda m: m.fit(X), "give y"),
     "text": (line, lambda m: m.fit(np.array(["a", "b"]), Y[:2]), "x: takes numbers, not <U1"),
+    "what is masked": (
+        line,
+        lambda m: m.fit(np.ma.masked_array(X, X > 0), Y),
+        r"x: .* no mask.* use array\.filled",
+    ),
+    "targets that are masked": (
+        line,
+        lambda m: m.fit(batches(X, np.ma.masked_array(Y, Y > 0))),
+        r"y: .* no mask.* use array\.filled",
+    ),
     "a number": (line, lambda m: m.fit(3.0, 4.0), "at least one axis"),
     "nothing": (line, lambda m: m.fit(None), "x is a NoneType"),
     "nothing but targets": (line, lambda m: m.fit(None, Y), "x is a NoneType"),

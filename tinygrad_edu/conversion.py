@@ -167,12 +167,8 @@ def _stacked(data: Any) -> Tensor:
 
 def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
     """Data as a NumPy array of a dtype that a Tensor can hold, without a copy where possible."""
-    masked = None if data.__class__ is np.ndarray else sys.modules.get("numpy.ma")
-    if masked is not None and isinstance(data, masked.MaskedArray):
-        raise DtypeError(
-            "a Tensor has no mask, and a masked array would lose its own: use array.filled(value), "
-            "or array.data if no element is masked"
-        )
+    if data.__class__ is not np.ndarray:
+        refuse_masked(data)
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -191,6 +187,16 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
     if dtype is None and is_weak(data) and array.dtype in _WIDE:
         dtype = _WIDE[array.dtype]
     return cast(array, dtypes.as_dtype(array.dtype) if dtype is None else dtype)
+
+
+def refuse_masked(data: Any, what: str = "") -> None:
+    """Raise DtypeError for a masked array; `what` comes first in it."""
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(data, masked.MaskedArray):
+        raise DtypeError(
+            f"{what}a Tensor has no mask, and a masked array would lose its own: use "
+            "array.filled(value), or array.data if no element is masked"
+        )
 
 
 # What NumPy makes of Python's numbers, and what they are here.

@@ -811,6 +811,7 @@ def as_array(data: Any, what: str) -> np.ndarray:
     elif hasattr(data, "to_numpy"):  # pandas' columns
         found = _table(data)
     elif hasattr(data, "__array__") or isinstance(data, (bool, int, float)):
+        conversion.refuse_masked(data, f"{what}: ")
         found = np.asarray(data)
     else:
         raise DtypeError(f"{what}: takes arrays of numbers, not {type(data).__name__}")

@@ -236,7 +236,7 @@ class MeanMetricWrapper(Mean):
         dtype: DTypeLike = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name or getattr(fn, "__name__", None), dtype)
+        super().__init__(name or registry.snake_case(getattr(fn, "__name__", "")), dtype)
         self._fn = fn
         self._kwargs = kwargs
 

@@ -250,14 +250,16 @@ def named(*classes: type, **others: Any) -> dict[str, Any]:
 
 @functools.cache
 def snake_case(name: str) -> str:
-    """A class's name as that of an instance of it.
+    """A class's name as that of an instance of it, a function's as that of what it measures.
 
     >>> snake_case("MeanSquaredError"), snake_case("Conv2D"), snake_case("GlobalMaxPooling1D")
     ('mean_squared_error', 'conv2d', 'global_max_pooling1d')
     >>> snake_case("LSTM"), snake_case("KLDivergence")
     ('lstm', 'kl_divergence')
+    >>> snake_case("<lambda>")
+    'lambda'
     """
-    parts = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    parts = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", re.sub(r"\W", "", name))
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parts).lower()
 
 

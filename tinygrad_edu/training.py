@@ -405,7 +405,8 @@ class Trainable:
         x and y are arrays (NumPy, Tensors, pandas, lists of numbers) or structures of them, in
         batches of `batch_size` (32), in a new order each epoch if `shuffle`. Or x alone is a
         Dataset, or anything that gives batches (x, y) or (x, y, sample_weight): a generator, a
-        DataLoader, a tf.data Dataset. Floats come in the dtype of the model's weights.
+        list of them, a DataLoader, a tf.data Dataset. Floats come in the dtype of the model's
+        weights.
 
         `sample_weight` has a weight for each sample, `class_weight` one for each class (1 for those
         that it leaves out). `validation_data` is measured every `validation_freq` epochs, or in the
@@ -920,7 +921,7 @@ class _Feed:
         self._limit = steps
         self._going: Iterator[Any] | None = None
         self._objective: Objective | None = None
-        self.is_array = _is_data(x)
+        self.is_array = _is_data(x) and not (y is None and _are_batches(x))
         if not isinstance(class_weight, Mapping | None):
             raise DtypeError(
                 f"{method}: class_weight maps classes to weights, {{0: 1.0, 1: 2.0}}, and is no "
@@ -1130,6 +1131,15 @@ def _is_data(x: Any) -> bool:
     if isinstance(x, (Dataset, str)):
         return False
     return isinstance(x, (np.ndarray, np.generic, bool, int, float)) or hasattr(x, "__array__")
+
+
+def _are_batches(x: Any) -> bool:
+    """Whether a list has batches (x, y) in it, and not an array for each input."""
+    if not isinstance(x, list):
+        return False
+    return all(
+        isinstance(batch, tuple) and any(getattr(part, "ndim", 0) for part in batch) for batch in x
+    )
 
 
 def _kinds(sample: Any) -> Any:
