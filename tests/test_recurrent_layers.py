@@ -435,8 +435,19 @@ def test_multi_head_attention_is_its_formula() -> None:
     _assert_close((found, scores), (expected, weights), 1e-12)
 
 
-def test_a_query_that_sees_no_key_gets_nothing_and_gives_no_gradient() -> None:
+def test_a_query_that_sees_no_key_gets_the_mean_of_all_values_as_in_keras() -> None:
     layer = MultiHeadAttention(2, 4)
+    x = edu.tensor(_x())
+    layer(x, x)
+    hidden = np.array([[True] * STEPS, [True] + [False] * (STEPS - 1)])
+    found = layer(x, x, query_mask=hidden)
+    layer.query.kernel.assign(ops.zeros(layer.query.kernel.shape))  # so that all keys weigh alike
+    layer.query.bias.assign(ops.zeros(layer.query.bias.shape))
+    _assert_close(found[1, 1:], layer(x, x)[1, 1:], 1e-5)
+
+
+def test_a_query_that_sees_no_key_gets_nothing_and_gives_no_gradient() -> None:
+    layer = MultiHeadAttention(2, 4, dropout=0.5)  # without it Keras gives the mean
     x = edu.tensor(_x())
     layer(x, x)
     hidden = np.array([[True] * STEPS, [False] * STEPS])

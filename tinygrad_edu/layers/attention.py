@@ -1,7 +1,8 @@
 """Attention: means of values, weighed by how well queries and keys agree.
 
-Names, arguments, weights and formulas are Keras's. A query that sees no key gets 0, as in
-`ops.dot_product_attention`.
+Names, arguments, weights and formulas are Keras's. A query that sees no key gets 0; but as in Keras
+the mean of all values in a MultiHeadAttention of three axes without dropout, unless its scores are
+asked for.
 """
 
 from __future__ import annotations
@@ -155,7 +156,12 @@ class MultiHeadAttention(Layer):
         if self.sliding_window is not None:
             of_queries, of_keys = _numbered(scores)
             seen = _both(seen, ops.abs(of_queries - of_keys) < self.sliding_window)
-        weights = _weights(scores, seen, use_causal_mask)
+        shown = _shown(scores, seen, use_causal_mask)
+        weights = _weights(scores, shown)
+        # Keras computes in one go what it can, and there no key is like every key.
+        alike = query.ndim == 3 and not (self.dropout.rate or return_attention_scores)
+        if not alike and seen is not None:
+            weights = _cleared(weights, shown)
         found = queries.scattered(ops.matmul(self.dropout(weights, training=training), v))
         if self.use_gate:
             found = found * self.gate(query)
@@ -316,17 +322,24 @@ def _between(initializer: Any, before: int, ndim: int) -> Any:
 # Scores and masks
 
 
-def _weights(scores: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
-    """softmax(scores) among the keys that are seen; 0 where none is. With `causal` a query sees no
-    key after it."""
+def _shown(scores: Tensor, seen: Tensor | None, causal: bool) -> Tensor | None:
+    """Which keys a query sees: with `causal` none after it."""
     queries, keys = _numbered(scores)
-    shown = _both(seen, queries >= keys if causal else None)
+    return _both(seen, queries >= keys if causal else None)
+
+
+def _weights(scores: Tensor, shown: Tensor | None) -> Tensor:
+    """softmax(scores) among the keys that are shown; all alike where none is."""
     if shown is None:
         return ops.softmax(scores)
     # Low, and finite: of a row of -infinity softmax would be NaN.
     lowest = -3e4 if dtypes.is_half(scores.dtype) else -1e30
-    found = ops.softmax(ops.where(shown, scores, lowest))
-    return found if seen is None else ops.where(shown, found, 0.0)  # all see the first key
+    return ops.softmax(ops.where(shown, scores, lowest))
+
+
+def _cleared(weights: Tensor, shown: Tensor | None) -> Tensor:
+    """0 where no key is shown. (With `causal` alone all see the first.)"""
+    return weights if shown is None else ops.where(shown, weights, 0.0)
 
 
 def _numbered(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -406,7 +419,10 @@ class Attention(Layer):
         of_query, of_value = self._masks(mask, query.shape, value.shape)
         scores = self.scores(query, key)
         columns = None if of_value is None else of_value[:, None]
-        weights = _weights(scores, columns, use_causal_mask)
+        shown = _shown(scores, columns, use_causal_mask)
+        weights = _weights(scores, shown)
+        if columns is not None:
+            weights = _cleared(weights, shown)
         found = ops.matmul(self.dropout(weights, training=training), value)
         if of_query is not None:
             found = ops.where(of_query[..., None], found, 0.0)
