@@ -643,6 +643,11 @@ BAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
     "too many parts": (line, lambda m: m.fit(batches(X, Y, Y, Y)), "this has 4 parts"),
     "no targets": (line, lambda m: m.fit(X), "give y"),
     "text": (line, lambda m: m.fit(np.array(["a", "b"]), Y[:2]), "x: takes numbers, not <U1"),
+    "weights of samples of no output": (
+        lambda: _compiled(two_outputs(), ["mse", "sparse_categorical_crossentropy"]),
+        lambda m: m.fit(X, [Y, KINDS], sample_weight={"numbr": np.ones(20)}),
+        "sample_weight: no output 'numbr'; did you mean 'number'",
+    ),
     "what is masked": (
         line,
         lambda m: m.fit(np.ma.masked_array(X, X > 0), Y),

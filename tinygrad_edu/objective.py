@@ -206,6 +206,7 @@ class Objective:
     def _weights(self, sample_weight: Any) -> list[Any]:
         """The sample weights of each output; one array is for all."""
         if isinstance(sample_weight, dict):
+            self._check_names("sample_weight", sample_weight)
             return [sample_weight.get(name) for name in self._names]
         if isinstance(sample_weight, (list, tuple)):
             if len(sample_weight) != len(self._names):
@@ -219,10 +220,7 @@ class Objective:
         """What is given for each output: by name, in order, or (with `spread`) one for all."""
         names = self._names
         if isinstance(given, dict) and "class" not in given:
-            for name in given:
-                if name not in names:
-                    hint = meant(name, names)
-                    raise ArgumentError(f"compile: {argument}: no output {name!r}{hint}")
+            self._check_names(f"compile: {argument}", given)
             missing = [name for name in names if name not in given]
             if missing and argument == "loss":
                 raise ArgumentError(
@@ -243,6 +241,12 @@ class Objective:
             f"compile: {argument} of a model with several outputs is a list with an entry for each "
             f"of {names}, or a dict by their names, not {given!r}"
         )
+
+    def _check_names(self, what: str, given: Iterable[str]) -> None:
+        """Raises ArgumentError for the name of an output that there is not."""
+        for name in given:
+            if name not in self._names:
+                raise ArgumentError(f"{what}: no output {name!r}{meant(name, self._names)}")
 
     def _metrics(
         self, given: Any, prefix: str, taken: set[str], again: str = ""
