@@ -62,6 +62,14 @@ def test_a_shuffle_is_a_permutation_another_one_each_pass(
         np.testing.assert_array_equal(y, 2 * x)
 
 
+def test_a_dataset_says_how_many_elements_it_has() -> None:
+    rows = Dataset.from_arrays(np.zeros((10, 2)))
+    assert repr(rows) == "<Dataset, 10 elements>"
+    assert repr(rows.shuffle().batch(4).prefetch(2)) == "<Dataset, 3 elements>"
+    assert repr(rows.repeat()) == "<Dataset, endless>"
+    assert repr(Dataset.from_generator(lambda: iter(()))) == "<Dataset, of unknown length>"
+
+
 def test_every_order_of_a_shuffle_is_as_likely_as_any_other() -> None:
     shuffled = Dataset.from_arrays(np.arange(3)).shuffle(seed=7).batch(3)
     orders = [tuple(next(iter(shuffled)).tolist()) for _ in range(3000)]

@@ -241,6 +241,12 @@ class Dataset:
         """Whether a pass is known to have no end."""
         return self._length() == math.inf
 
+    def __repr__(self) -> str:
+        length = self._length()
+        if length is None or length == math.inf:
+            return f"<Dataset, {'endless' if length else 'of unknown length'}>"
+        return f"<Dataset, {length} elements>"
+
     def first(self, absent: Any) -> Any:
         """An element like those to come, `absent` if there is none. Iterating is not disturbed."""
         for step in self._chain():

@@ -384,7 +384,7 @@ def _find(given: Any) -> Any:
         return getattr(_module(module), own)
     known = [*_registered, *[f"{m}.{n}" for m in _MODULES for n in _public(m)]]
     raise ArgumentError(
-        f"deserialize: no class or function {name!r} here{close_to(name, known) or ';'} A class of "
+        f"deserialize: no class or function {name!r} here{close_to(name, known) or '.'} A class of "
         "your own is found after @edu.register"
     )
 
