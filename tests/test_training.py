@@ -177,6 +177,19 @@ def test_layers_that_are_frozen_after_a_step_stay_as_they_are(method: str) -> No
     assert all(train())
 
 
+def test_layers_that_are_thawed_need_an_optimizer_that_knows_them() -> None:
+    model = Sequential([edu.Input((4,)), layers.Dense(2, trainable=False), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    model.layers[0].trainable = True
+    with pytest.raises(errors.ArgumentError, match=r"Adam: was built without .* compile\(\)"):
+        model.fit(X, Y, verbose=0)
+    before = model.layers[0].get_weights()[0]
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    assert not np.array_equal(model.layers[0].get_weights()[0], before)
+
+
 def test_the_regularizers_of_layers_that_are_frozen_count_no_more() -> None:
     layer = layers.Dense(1, kernel_initializer="ones", kernel_regularizer=edu.regularizers.L2(0.5))
     model = Sequential([edu.Input((4,)), layer])

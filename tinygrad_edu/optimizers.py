@@ -410,7 +410,8 @@ class Optimizer(registry.Configured):
         if unknown:
             raise ArgumentError(
                 f"{self._title}: was built without {', '.join(unknown)}; it knows "
-                f"{', '.join(self._names()) or 'none'}: make a new optimizer for other variables"
+                f"{', '.join(self._names()) or 'none'}: make a new optimizer for other variables, "
+                "with compile() for a model that has layers added or thawed"
             )
         return [self._weights[weight] for weight in named.values()]
 
