@@ -76,7 +76,8 @@ class _Compiled:
         self.eager = given["run_eagerly"] or given["jit_compile"] is False
         self.together: int = given["steps_per_execution"]
         self.steps = 0  # that were taken
-        self.trained: list[int] | None = None  # the weights that the programs train
+        # Layers and weights, and whether they were trainable when the programs were made.
+        self.trained: list[tuple[Any, bool]] = []
         self.loss_mean: Mean | None = None
         self.objective: Objective | None = None
         self.refusing = False  # whether a loss that is not finite is an error
@@ -362,21 +363,22 @@ class Trainable:
     def _check_programs(self) -> None:
         """Have steps compiled anew, if layers were frozen or thawed since they were."""
         compiled = self._settings("fit")
-        if compiled.trained is None or compiled.trained == _trained(self):
-            return
-        compiled.programs, compiled.trained = _Programs(), None
+        if any([x.trainable != was for x, was in compiled.trained]):
+            compiled.programs, compiled.trained = _Programs(), []
 
     def _note_trained(self) -> None:
         """Remember which weights a step has trained."""
         compiled = self._settings("fit")
-        if compiled.trained is None:
-            compiled.trained = _trained(self)
+        model: Any = self
+        if not compiled.trained:
+            known = [*model._below(), *[v for _, v, _ in model._walk()]]
+            compiled.trained = [(x, x.trainable) for x in known]
 
     def _forget_programs(self) -> None:
         """For a model that has become another one: compile everything anew."""
         self._predicting = None
         if self._compiled is not None:
-            self._compiled.programs, self._compiled.trained = _Programs(), None
+            self._compiled.programs, self._compiled.trained = _Programs(), []
             self._compiled.objective = None
 
     # Training
@@ -1227,11 +1229,6 @@ def _call(model: Any, x: Any, training: bool) -> Any:
 
 def _weights(model: Any) -> Any:
     return model.trainable_weights
-
-
-def _trained(model: Any) -> list[int]:
-    """Which weights are trained: none, as long as there are none."""
-    return [id(v) for _, v, trained in model._walk() if trained]
 
 
 def _as_number(value: Any) -> Any:
