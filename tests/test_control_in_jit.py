@@ -513,6 +513,10 @@ def test_maximum_iterations_let_gradients_through_a_while_loop() -> None:
     assert edu.jit(edu.grad(f))(edu.tensor(4.0)).item() == 8  # x**2
     assert edu.jit(edu.grad(f))(edu.tensor(20.0)).item() == 1
     assert edu.jit(edu.grad(f))(edu.tensor(1.1)).item() == pytest.approx(9 * 1.1**8, rel=1e-5)
+    chosen = lambda x: ops.cond(x > 0, lambda: f(x), lambda: x)
+    assert edu.jit(edu.grad(chosen))(edu.tensor(2.0)).item() == 32
+    summed = lambda x: ops.fori_loop(0, 3, lambda i, y: y + f(x), 0.0)
+    assert edu.jit(edu.grad(summed))(edu.tensor(2.0)).item() == 96
 
 
 # Batches

@@ -14,7 +14,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_edu as edu
 from tinygrad_edu import ops
-from tinygrad_edu.errors import ArgumentError, DtypeError, Error, GradientError, ShapeError
+from tinygrad_edu.errors import (
+    ArgumentError,
+    DtypeError,
+    Error,
+    GradientError,
+    ShapeError,
+    TracingError,
+)
 
 A = np.array([1.0, 2.0, 3.0])
 B = np.array([0.5, -1.0, 2.0])
@@ -170,12 +177,15 @@ def test_operands_that_are_lists_of_tensors_have_second_derivatives() -> None:
     edu.check_grads(f, [0.5, 1.0], order=3)
 
 
-def _watched(w: Any) -> Any:
-    x = edu.tensor(A)
-    with edu.GradientTape() as tape:
-        tape.watch(x)
-        y = (x**2 * w).sum()
-    return tape.gradient(y, x)
+def _watched(function: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    def gradient(w: Any) -> Any:
+        x = edu.tensor(A)
+        with edu.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x, w)
+        return tape.gradient(y, x)
+
+    return gradient
 
 
 # Gradients with respect to A, which is no argument, of functions of A and of w, which is B.
@@ -192,7 +202,35 @@ OF_CONSTANTS: dict[str, tuple[Callable[[Any], Any], Any]] = {
         lambda w: edu.grad(lambda x: edu.checkpoint(lambda y: (y**2 * w).sum())(x))(A),
         2 * A * B,
     ),
-    "watched": (_watched, 2 * A * B),
+    "watched": (_watched(lambda x, w: (x**2 * w).sum()), 2 * A * B),
+    "watched, in a loop": (
+        _watched(lambda x, w: edu.fori_loop(0, 3, lambda i, y: y * w[0] + (x**2).sum(), w[1])),
+        2 * A * (B[0] ** 2 + B[0] + 1),
+    ),
+    "watched, in what a loop keeps": (
+        _watched(lambda x, w: edu.scan(lambda y, u: (y * u, (x**2).sum()), w[1], w)[1].sum()),
+        6 * A,
+    ),
+    "watched, in a loop in a branch": (
+        _watched(
+            lambda x, w: edu.cond(
+                w[0] > 0,
+                lambda: edu.while_loop(
+                    lambda y: y > 0, lambda y: y - (x**2).sum(), w[2], maximum_iterations=2
+                ),
+                lambda: w[1],
+            )
+        ),
+        -2 * A,
+    ),
+    "watched, with another in a loop": (
+        _watched(
+            lambda x, w: edu.fori_loop(
+                0, 3, lambda i, y: y * w[0] + _watched(lambda v, _: (v**2 * x).sum())(w).sum(), w[1]
+            )
+        ),
+        2 * A * (B[0] ** 2 + B[0] + 1),
+    ),
     "a branch": (
         lambda w: edu.grad(lambda x: edu.cond(w[0] > 0, lambda: (x**2).sum(), lambda: w[1]))(A),
         2 * A,
@@ -222,6 +260,32 @@ def test_gradients_with_respect_to_what_is_no_argument_of_a_compiled_function(na
         assert_allclose(compiled(edu.tensor(B)).numpy(), expected, rtol=1e-6)
     slopes = [edu.grad(lambda w, f=f: f(w).sum())(B) for f in (function, edu.jit(function))]
     assert_allclose(slopes[1].numpy(), slopes[0].numpy(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_tape_around_a_compiled_function_follows_what_is_no_argument_of_it() -> None:
+    x, w = edu.tensor(A), edu.tensor(B)
+    f = edu.jit(lambda w: edu.fori_loop(0, 2, lambda i, y: y + (w * x) ** 2, w).sum())
+    f(w)  # before anybody watches
+    for _ in range(2):
+        with edu.GradientTape() as outer:
+            outer.watch((x, w))
+            with edu.GradientTape() as inner:
+                inner.watch(x)
+                y = f(w)
+            slope = inner.gradient(y, x)
+        of_x, of_w = outer.gradient(slope, [x, w])
+        assert_allclose(slope.numpy(), 4 * A * B**2)
+        assert_allclose(of_x.numpy(), 4 * B**2)
+        assert_allclose(of_w.numpy(), 8 * A * B)
+    x = edu.tensor(A, requires_grad=True)
+    f = edu.jit(lambda w: (w * x**2 * w).sum())
+    with pytest.raises(TracingError, match="make it an argument, or a Variable"):
+        f(w)  # x**2 is of nothing of the program, and would be the same in later calls
+    f = edu.jit(lambda w: ((w * x) ** 2).sum())
+    for _ in range(2):
+        f(w).backward()
+    assert_allclose(x.grad.numpy(), 4 * A * B**2)
 
 
 def test_backward_to_what_a_compiled_function_makes() -> None:

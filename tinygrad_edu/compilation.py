@@ -91,7 +91,8 @@ def jit(
     is static: part of the signature, by value. `static_argnums` and `static_argnames` make other
     arguments static. The function is run once for each signature, on Tensors without values, so
     what it does beside computing is done once. Variables that it reads or assigns, `.grad`, and
-    the default random generator are part of the program; other Tensors from outside are constants.
+    the default random generator are part of the program; other Tensors from outside are constants,
+    to which gradients flow where a tape watches them.
 
     Gradients, tapes and optimizers work inside; outside, the function is one operation with a
     gradient. The result has `trace`, `lower` and `cache_info`.
@@ -559,6 +560,8 @@ class _Traced:
                 self.updated.append(weakref.ref(met))
             self.writes.append(weakref.ref(met))
             outputs.append(now._data.value)
+        # A tape may follow them, now or in a later call.
+        self.constants = [x for x in trace.lifted.values() if dtypes.is_float(x.dtype)]
         self.draws = trace.key is not None
         self.key = key if isinstance(key, random.Key) else None
         if isinstance(key, Tensor):
@@ -612,6 +615,7 @@ class _Program:
         self.lowered = lowered(traced.graph, traced.device, traced.updates)
         self._local = self.lowered.local  # what is `run` in this thread
         self._device = traced.device
+        self._constants = traced.constants
         self._avals = call.avals()
         self._stateless = not (
             traced.state or traced.writes or traced.clears or traced.draws or traced.key
@@ -649,6 +653,8 @@ class _Program:
             if array.shape != shape or array.dtype is not dtype:
                 return _MISSED
             arrays.append(array)
+        if self._constants and (self.traced.needs_tape or tape.is_explicit()):
+            return _MISSED
         try:
             if self._stateless:
                 results = self._local.run(*arrays)
@@ -687,13 +693,14 @@ class _Program:
         return True
 
     def is_followed(self) -> bool:
-        """Whether a tape wants to know of a call, because of the state that it reads."""
+        """Whether a tape wants to know of a call, because of the state that it reads or of a
+        constant."""
         if self.traced.needs_tape:
             return not tape.is_paused()
         if not tape.is_explicit():
             return False
-        met = _there(self.traced.state)
-        return any([isinstance(v, Variable) and tape.is_followed(v._tensor) for v in met])
+        met = [v._tensor for v in _there(self.traced.state) if isinstance(v, Variable)]
+        return any([tape.is_followed(x) for x in (*met, *self._constants)])
 
     def run(self, arrays: list[Array]) -> Any:
         """The results for these arguments."""
@@ -722,6 +729,7 @@ class _Program:
             # Who asks a Variable for its value may keep it: nothing is updated in place.
             met = _there(traced.state)
             inputs += [x.value if isinstance(x, Variable) else x.held for x in met]
+            inputs += self._constants
             if traced.draws:
                 inputs.append(random.key_data(random.state()))
             results = self._results([x._data for x in inputs[: traced.arguments]])
@@ -797,21 +805,29 @@ class _Program:
         leaves = [found[x] if isinstance(x, int) else x() for x in self.traced.leaves]
         return self.traced.structure.unflatten(leaves)
 
-    def pull_back(self, inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Any]:
+    def pull_back(
+        self, needed: Sequence[bool], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]
+    ) -> list[Any]:
         """The cotangents of the inputs, from those of the results, by a program of its own: the
         function run once more, on the state as it was, with a tape."""
         if self._pull_back is None:
-            self._pull_back = jit(self._backward)
-        found: list[Any] = self._pull_back(list(inputs), list(cotangents))
+            self._pull_back = jit(self._backward, static_argnums=0)
+        first = self.traced.arguments + len(self.traced.state)
+        followed = tuple(needed[first : first + len(self._constants)])
+        found: list[Any] = self._pull_back(followed, list(inputs), list(cotangents))
         return found
 
-    def _backward(self, inputs: list[Tensor], cotangents: list[Tensor]) -> list[Tensor | None]:
+    def _backward(
+        self, followed: tuple[bool, ...], inputs: list[Tensor], cotangents: list[Tensor]
+    ) -> list[Tensor | None]:
         traced, template = self.traced, self._template
+        constants = [x for x, wanted in zip(self._constants, followed, strict=True) if wanted]
         given, rest = inputs[: traced.arguments], inputs[traced.arguments :]
         state = _Bound(dict(zip(_there(traced.state), rest, strict=False)), self._device)
         generator = random.Traced(lambda: rest[-1])
         with traces.making(state), generator.default(), tape.GradientTape() as inner:
             sources = [x for x in [*given, *state.held.values()] if dtypes.is_float(x.dtype)]
+            sources += constants
             inner.watch([x for x in sources if x._record is None])
             for x in sources:
                 tape.follow(x._record, inner)
@@ -824,7 +840,8 @@ class _Program:
             found = iter(inner.gradient(targets, sources, ones))
         every = [*given, *state.held.values()]
         sloped = [next(found) if dtypes.is_float(x.dtype) else None for x in every]
-        return [*sloped, *[None] * (len(inputs) - len(every))]
+        sloped += [next(found) if wanted else None for wanted in followed]
+        return [*sloped, *[None] * (len(inputs) - len(sloped))]
 
 
 class _Bound:
@@ -917,4 +934,4 @@ class JittedCall(Op):
     def vjp(
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
     ) -> list[Tensor | None]:
-        return self._program.pull_back(inputs, cotangent)
+        return self._program.pull_back(needed, inputs, cotangent)

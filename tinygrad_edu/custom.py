@@ -107,7 +107,7 @@ class Passage:
 
     def __init__(self) -> None:
         self._start = tape.next_sequence()
-        self._marks = [(each, len(each._records)) for each in tape.current.get().tapes]
+        self._marks = [(each, len(each._records)) for each in tape.current.get().everywhere().tapes]
 
     def inputs(self, outputs: Iterable[Tensor]) -> list[Tensor]:
         """The Tensors from before that these outputs were computed from, as far as tapes know."""

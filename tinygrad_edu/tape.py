@@ -132,9 +132,11 @@ class Recording:
 
     `followers` says, for the tapes that follow a node, which of them are open. Equal answers are
     one object, so that operands followed by the same tapes are told at a glance.
+
+    `around` is what was open where a trace began, for operations on nothing of that trace.
     """
 
-    __slots__ = ("before", "explicit", "followers", "open", "tapes")
+    __slots__ = ("around", "before", "explicit", "followers", "open", "tapes")
 
     def __init__(
         self,
@@ -142,7 +144,9 @@ class Recording:
         tapes: tuple[GradientTape, ...],
         explicit: tuple[int, ...],
         before: Recording | None = None,
+        around: Recording | None = None,
     ) -> None:
+        self.around = around
         self.before = before
         self.tapes = tapes
         self.explicit = explicit
@@ -161,7 +165,8 @@ class Recording:
 
     def opened(self, tape: GradientTape) -> Recording:
         explicit = (*self.explicit, tape._number) if self.explicit else tape._alone
-        return Recording(self.open is not self.explicit, (*self.tapes, tape), explicit, self)
+        always = self.open is not self.explicit
+        return Recording(always, (*self.tapes, tape), explicit, self, self.around)
 
     def closed(self, tape: GradientTape) -> Recording:
         if self.before is not None and self.tapes[-1] is tape:
@@ -170,7 +175,16 @@ class Recording:
             return self
         rest = tuple([t for t in self.tapes if t is not tape])
         explicit = tuple([t._number for t in rest])
-        return Recording(self.open is not self.explicit, rest, explicit)
+        always = self.open is not self.explicit
+        return Recording(always, rest, explicit, around=self.around)
+
+    def everywhere(self) -> Recording:
+        """With the tapes that were open around the traces that are being made."""
+        if self.around is None:
+            return self
+        outside = self.around.everywhere()
+        explicit = (*outside.explicit, *self.explicit)
+        return Recording(self.open is not self.explicit, (*outside.tapes, *self.tapes), explicit)
 
 
 _NO_TAPES = Recording(True, (), ())
@@ -204,6 +218,8 @@ def record(
     recording = current.get()
     if recording is PAUSED:
         return None
+    if recording.around is not None and not _is_traced(outputs):
+        recording = recording.everywhere()
     explicit = recording.explicit
     tapes: Any = ()
     for node in parents:
@@ -241,6 +257,12 @@ def record(
                 tape._records.append(made)
                 tape._shared = True
     return made
+
+
+def _is_traced(outputs: Any) -> bool:
+    """Whether the result of an operation stands for values: of a trace, or of a batch."""
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    return getattr(first.device, "level", 0) > 0
 
 
 class GradientTape:
@@ -419,9 +441,11 @@ class no_grad:  # noqa: N801  used like the function that PyTorch's users know
 
 
 def apart() -> AbstractContextManager[None]:
-    """Record nothing on tapes that were opened outside, inside a `with` statement; those opened
-    inside record, and `backward()` goes back to its beginning."""
-    return _recording_as(lambda before: before if before is PAUSED else _NO_TAPES)
+    """Record nothing of a trace on tapes that were opened outside, inside a `with` statement; those
+    opened inside record, and `backward()` goes back to its beginning."""
+    return _recording_as(
+        lambda before: before if before is PAUSED else Recording(True, (), (), around=before)
+    )
 
 
 @contextmanager
@@ -455,9 +479,9 @@ def follow(node: Any, tape: GradientTape) -> None:
 
 
 def is_followed(value: Any) -> bool:
-    """Whether an open tape follows a Tensor or a Variable."""
+    """Whether an open tape follows a Tensor or a Variable, also one around a trace."""
     node = value.value._record
-    return node is not None and any(n in node.tapes for n in current.get().open)
+    return node is not None and any(n in node.tapes for n in current.get().everywhere().open)
 
 
 # These modules need this one when they are imported.

@@ -83,6 +83,7 @@ class Trace(Device):
         self.level = backends.next_level()
         self.inputs: list[Value] = []
         self.constants: dict[Value, Tensor] = {}
+        self.lifted: dict[int, Tensor] = {}  # Tensors from outside, by what tells them apart
         self.equations: list[Equation] = []
         self.variables: dict[Variable, Tensor] = {}
         self.grads: dict[tape.Leaf, Tensor | None] = {}
@@ -225,6 +226,7 @@ class Trace(Device):
                 "jitted function, where what comes from outside is a constant, so its gradient "
                 "would be lost: make it an argument, or a Variable"
             )
+        self.lifted[id(x)] = x
         return wrap(type(x), self.constant(x), self, x._record)
 
     def brought(self, operand: Any) -> Any:

@@ -312,7 +312,7 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     seed(pending, target, gradient, "backward")
     before = tape.current.get()
     tape.current.set(
-        tape.Recording(create_graph, before.tapes, before.explicit)
+        tape.Recording(create_graph, before.tapes, before.explicit, around=before.around)
         if create_graph or before.tapes or is_traced
         else tape.PAUSED
     )
