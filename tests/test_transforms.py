@@ -297,6 +297,9 @@ def test_backward_to_what_a_compiled_function_makes() -> None:
 
     for scale in (1, 3):
         assert_allclose(gradient(edu.tensor(scale * B)).numpy(), 2 * scale * A * B)
+    assert gradient.cache_info().misses == 1
+    looped = edu.jit(lambda w: edu.fori_loop(0, 2, lambda i, y: y + gradient(y), w))
+    assert_allclose(looped(edu.tensor(B)).numpy(), B * (1 + 2 * A) ** 2)  # it traced for ever
 
 
 def test_check_grads_passes_what_is_right() -> None:

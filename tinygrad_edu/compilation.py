@@ -872,6 +872,9 @@ class _Bound:
         device = stands if isinstance(stands, Device) and stands.level else variable._tensor._device
         self._now[variable] = wrap(Tensor, data, device, variable._leaf)
 
+    def begin(self, leaf: tape.Leaf) -> None:
+        """What the function makes has no `.grad` yet."""
+
     def read_grad(self, leaf: tape.Leaf) -> Tensor | None:
         return self._now.get(leaf)
 

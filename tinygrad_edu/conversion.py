@@ -61,7 +61,9 @@ def tensor(
 def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         made = traces.brought(walk.differentiable(made, "requires_grad"))
-        made._record = tape.Leaf(tape.EVERY)
+        made._record = leaf = tape.Leaf(tape.EVERY)
+        if (trace := traces.current()) is not None:
+            trace.begin(leaf)
     return made
 
 

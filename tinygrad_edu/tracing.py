@@ -171,6 +171,11 @@ class Trace(Device):
         self.written.add(variable)
         self.variables[variable] = wrap(Tensor, data, self, variable._leaf)
 
+    def begin(self, leaf: tape.Leaf) -> None:
+        """Know of what the program itself makes that requires gradients: its `.grad` is no state,
+        for it has none where the program begins."""
+        self.grads[leaf] = None
+
     def read_grad(self, leaf: tape.Leaf) -> Tensor | None:
         """The `.grad` of what requires gradients, at this point of the program."""
         if leaf not in self.grads:
