@@ -356,6 +356,28 @@ def test_integers_that_do_not_fit_raise_as_they_do_eagerly(
 
 
 @pytest.mark.usefixtures("device")
+@pytest.mark.parametrize(
+    ("function", "number", "dtype"),
+    [
+        (lambda n: n * n, 100_000, "int32"),
+        (lambda n: n**3 > 0, 2_000, "int32"),
+        (lambda n: -n, -(2**31), "int32"),
+        (lambda n: edu.arange(3) + (n + 1), 2**31 - 1, "int32"),
+        (lambda n: edu.tensor([1], "int8") + n * n, 20, "int8"),
+        (lambda n: edu.ones(1) * (n * n), 2**33, "int64"),
+    ],
+)
+def test_numbers_that_outgrow_their_dtype_are_no_others(
+    function: Callable[..., Any], number: int, dtype: str
+) -> None:
+    compiled = edu.jit(function)
+    np.testing.assert_array_equal(compiled(3).numpy(), np.asarray(function(3)))
+    with pytest.raises(errors.DtypeError, match=f"does not fit in {dtype}; ask for a wider dtype"):
+        compiled(number)
+    exact = edu.jit(lambda n: (n * n // n, n * n % 7, edu.ones(1) * (n * n)))
+    assert [int(x.item()) for x in exact(100_000)] == [100_000, 100_000**2 % 7, 100_000**2]
+
+
 def test_integers_of_more_than_64_bits_are_refused() -> None:
     x, jitted = edu.ones(2, dtype="int64"), edu.jit(lambda x, n: x * n)
     with pytest.raises(errors.DtypeError, match=f"{2**63} does not fit in int64"):

@@ -28,11 +28,11 @@ from .debugging import observers, silent
 from .dispatch import picked
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DeviceError, DtypeError, GradientError, TracingError
-from .graph import Atom, Graph, Value
+from .graph import Atom, Equation, Graph, Value
 from .op import Aval, Op
 from .tensors import Operators, Tensor, wrap
 from .traces import being_made
-from .tracing import Trace, Traced
+from .tracing import PYTHONS, Trace, Traced
 from .variable import Variable, VariablePart
 
 P = ParamSpec("P")
@@ -567,28 +567,49 @@ class _Traced:
         if isinstance(key, Tensor):
             outputs.append(key._data.value)
         self.graph = trace.graph(outputs)
-        # For arguments that are integers without a dtype, those they are cast to.
-        integers = {
-            x for x, n in zip(trace.inputs, call.numbers, strict=False) if isinstance(n, int)
-        }
-        casts = {
-            made.outputs[0]: made.inputs[0]
-            for made in trace.equations
-            if made.op is ops.astype and made.inputs[0] in integers
-        }
-        takers = {x: f"{made.op}: " for made in reversed(trace.equations) for x in made.values}
-        self._limits = [
-            (places[x], np.iinfo(cast.dtype), f"{takers.get(cast, '')}argument {x.name!r}")
-            for cast, x in casts.items()
-            if cast.dtype.kind in "iu"
+        self._inputs = trace.inputs[: self.arguments]
+        self._of_numbers = [
+            made for made in trace.of_numbers if dtypes.kind(made.outputs[0].dtype) in "iu"
         ]
+        known = self.graph.constants
+        self._numbers: dict[Atom, Any] = {
+            x: known[x].item()
+            for made in self._of_numbers
+            for x in made.inputs
+            if isinstance(x, Value) and x in known and not known[x].shape
+        }
+        self._takers = {
+            x: f"{made.op}: " for made in reversed(trace.equations) for x in made.values
+        }
 
     def check(self, numbers: Sequence[Any]) -> None:
-        """Raise DtypeError for an integer that does not fit in the dtypes that it meets."""
-        for i, limits, what in self._limits:
-            if not limits.min <= numbers[i] <= limits.max:
-                text = f"{numbers[i]} does not fit in {limits.dtype}; ask for a wider dtype"
-                raise DtypeError(f"{what}: {text}")
+        """Raise DtypeError where an integer argument, or what Python would compute of such, does
+        not fit in the dtypes that it meets."""
+        known: dict[Atom, Any] = dict(zip(self._inputs, numbers, strict=True))
+        known.update(self._numbers)
+        for made in self._of_numbers:
+            y, operands = made.outputs[0], [known.get(x, x) for x in made.inputs]
+            if any([x is None or isinstance(x, Value) for x in operands]):
+                continue
+            try:
+                found = operands[0] if made.op is ops.astype else PYTHONS[made.op.name](*operands)
+            except (ArithmeticError, TypeError):  # it divides by zero, or gave a complex number
+                continue
+            known[y] = found
+            limits = np.iinfo(y.dtype)
+            if isinstance(found, int) and not limits.min <= found <= limits.max:
+                raise DtypeError(
+                    f"{self._described(made)}: {found} does not fit in {y.dtype}; ask for a wider "
+                    "dtype, or for floats"
+                )
+
+    def _described(self, made: Equation) -> str:
+        """A number, and what takes it."""
+        if made.op is not ops.astype:
+            return f"{made.op} of arguments that are numbers"
+        x, y = made.inputs[0], made.outputs[0]
+        number = f"argument {x.name!r}" if x in self._inputs else "what arguments give"
+        return self._takers.get(y, "") + number
 
 
 class _Fixed:

@@ -15,6 +15,7 @@ them, and what they use from outside becomes an input.
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -85,6 +86,7 @@ class Trace(Device):
         self.constants: dict[Value, Tensor] = {}
         self.lifted: dict[int, Tensor] = {}  # Tensors from outside, by what tells them apart
         self.equations: list[Equation] = []
+        self.of_numbers: list[Equation] = []  # those of them that Python would compute
         self.variables: dict[Variable, Tensor] = {}
         self.grads: dict[tape.Leaf, Tensor | None] = {}
         self.key: Tensor | None = None
@@ -121,6 +123,7 @@ class Trace(Device):
             if number.wide != dtype:
                 with traces.making(self):  # who asks may be a trace inside of this one
                     found = self.kernels[ops.astype](found, dtype=dtype)
+                self.of_numbers.append(self.equations[-1])
             number.casts[dtype] = found
         return number.casts[dtype]
 
@@ -474,6 +477,8 @@ class _Kernels(backends.Kernels):
             outputs = tuple([trace.fresh(*aval) for aval in (found if several else (found,))])
             made = Equation(op, inputs, params, outputs, place(), not tape.is_paused())
             trace.equations.append(made)
+            if weak is not None:
+                trace.of_numbers.append(made)
             if several:
                 return tuple([Traced(trace, value) for value in outputs])
             return Traced(trace, outputs[0], weak, alone)
@@ -485,17 +490,24 @@ class _Kernels(backends.Kernels):
 _kernels = _Kernels()
 
 # What Python computes of numbers is a number again.
-_ARITHMETIC = frozenset(
-    {"abs", "add", "divide", "floor_divide", "multiply", "negative", "power", "remainder"}
-    | {"subtract"}
-)
+PYTHONS: dict[str, Callable[..., Any]] = {
+    "abs": operator.abs,
+    "add": operator.add,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "multiply": operator.mul,
+    "negative": operator.neg,
+    "power": operator.pow,
+    "remainder": operator.mod,
+    "subtract": operator.sub,
+}
 _NUMBERS = {"b": bool, "i": int, "u": int, "f": float}
 _WIDE = {dtypes.float32: dtypes.float64, dtypes.int32: dtypes.int64}
 
 
 def is_pythons(op: Op) -> bool:
     """Whether an operation is one that Python has for numbers, and not just called so."""
-    return op.name in _ARITHMETIC and getattr(ops, op.name) is op
+    return op.name in PYTHONS and getattr(ops, op.name) is op
 
 
 def _is_weak(array: Any) -> bool:
