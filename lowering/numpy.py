@@ -800,12 +800,12 @@ def _is_of_class(made: Equation) -> bool:
         return False
     x = made.values[1]
     last = bool(made.params["axis"] == x.ndim - 1)
-    return x.size > 0 and x.ndim > 1 and x.dtype in _FLOATS and last
+    return x.size > 0 and x.dtype in _FLOATS and last
 
 
 def _as_scalar(made: Equation, operands: Sequence[str]) -> str | None:
-    """An equation of single numbers of one dtype as an expression of NumPy's scalars, which compute
-    what its arrays do; None for others."""
+    """An equation of single numbers as an expression of NumPy's scalars, which compute what its
+    arrays do; None for others."""
     if not made.values or any([x.shape or x.dtype not in _NUMBERS for x in made.values]):
         return None
     (y, *others) = made.outputs
@@ -813,8 +813,6 @@ def _as_scalar(made: Equation, operands: Sequence[str]) -> str | None:
         return None
     if made.op is ops.astype:
         return f"{_dtype(y.dtype)}({', '.join(operands)})" if y.dtype in _FLOATS else None
-    if any([x.dtype != y.dtype for x in made.values]):
-        return None
     if made.op in _OPERATORS:
         return f" {_OPERATORS[made.op]} ".join(operands)
     if made.op is ops.negative:

@@ -203,6 +203,22 @@ def test_a_cross_entropy_is_few_calls(classes: int, dtype: str, manner: str) -> 
         assert text.count("places_of(") == 1  # for the loss and its slope
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_cross_entropy_of_one_row_is_a_number_that_more_is_made_of(dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=5).astype(dtype)
+
+    def loss(x: Any) -> Any:
+        one = ops.sparse_categorical_crossentropy(3, x, from_logits=True)
+        return ops.clip(one, 0.0, 9.0) ** 2 + ops.broadcast_to(one, (2,)).sum()
+
+    shares = np.exp(x.astype("f8")) / np.exp(x.astype("f8")).sum()
+    one = -np.log(shares[3])
+    value, slope = edu.jit(edu.value_and_grad(loss))(x)
+    tolerance = {"f4": 1e-5, "f8": 1e-12}[dtype]
+    assert_allclose(value.numpy(), one**2 + 2 * one, rtol=tolerance)
+    assert_allclose(slope.numpy(), (shares - np.eye(5)[3]) * (2 * one + 2), rtol=tolerance)
+
+
 def test_a_class_that_is_not_there_is_the_eager_error() -> None:
     def loss(t: Any, x: Any) -> Any:
         return ops.sparse_categorical_crossentropy(t, x, from_logits=True)
