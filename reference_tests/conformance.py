@@ -132,8 +132,9 @@ arrays as its counterpart in each framework ({versions}), on device numpy.
 A cell tells the largest error of the value, of the gradient, and of the gradient of the gradient,
 in this order, over all samples of the suite in float32 and float64 (or in integers). Errors are
 counted in units in the last place: the distance from 1 to the next number of the dtype, times the
-result where that is above 1. So 0 means equal bit by bit, 0.5 is one rounding. The suite fails
-above {value} units for a value, {first} for a gradient, {second} for the second order.
+result where that is above 1, or times the terms that it is the sum of where they cancel. So 0 means
+equal bit by bit, 0.5 is one rounding. The suite fails above {value} units for a value, {first} for
+a gradient, {second} for the second order.
 
 The columns float16 and bfloat16 hold our half precision against a framework's float32, rounded: at
 most {half} unit for the value of an operation (two roundings of half a unit), and as above for what

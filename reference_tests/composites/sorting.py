@@ -25,6 +25,7 @@ _MIDDLES = (
     call((5,), axis=0, keepdims=True),
     call((2, 4), axis=-1, keepdims=False),
     call((2, 3, 4), axis=(0, 2), keepdims=True),
+    call((2, 3, 2), axis=(0, 1), keepdims=False),
     call((2, 3), axis=None, keepdims=False),
 )
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -33,6 +34,7 @@ _SHARES = (
     *(call((4,), q=0.5, axis=0, method=method, keepdims=False) for method in _METHODS),
     call((2, 5), q=(0.0, 0.2, 1.0), axis=-1, method="linear", keepdims=True),
     call((2, 3, 2), q=0.9, axis=(0, 2), method="linear", keepdims=False),
+    call((2, 3, 2), q=0.5, axis=(0, 1), method="linear", keepdims=False),
     call((2, 3), q=(0.25,), axis=None, method="linear", keepdims=False),
 )
 _WHOLE = (call((6,)), call((2, 3)), call((0,)), call(()))
@@ -42,7 +44,7 @@ _PLACES = (0, 2, 2, 1, 0, 5)
 def _torch_quantile(torch: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
     """PyTorch's takes one axis, or all."""
     named = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    axes = [a % x.ndim for a in named]
+    axes = sorted([a % x.ndim for a in named])
     rest = [i for i in range(x.ndim) if i not in axes]
     rows = x.permute([*rest, *axes]).reshape([*[x.shape[i] for i in rest], -1])
     shares = torch.tensor(q, dtype=x.dtype)
