@@ -504,6 +504,14 @@ def test_original_and_followed_argument_are_told_apart() -> None:
     as_eager(f, edu.tensor(X))
 
 
+@pytest.mark.usefixtures("device")
+def test_what_a_loop_carries_goes_into_a_copy_of_what_is_around_it() -> None:
+    as_eager(lambda x: ops.fori_loop(0, 3, lambda i, y: x.at[0].set(y.sum()), x), edu.tensor(X))
+    as_eager(
+        lambda x: ops.cond(x.sum() > 0, lambda: x.at[0].add(2 * x[1]), lambda: x), edu.tensor(X)
+    )
+
+
 def test_maximum_iterations_let_gradients_through_a_while_loop() -> None:
     def f(x: Any) -> Any:
         return ops.while_loop(lambda y: y < 10, lambda y: y * x, x, maximum_iterations=8)

@@ -108,7 +108,7 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
     dtype = held._data.dtype
     if isinstance(value, Operators):
         given = value if isinstance(value, Tensor) else value.value
-        if given._device is not held._device and held._device.level:
+        if given._device.level < held._device.level:
             given = held._device.lift(given)
         if given._device is not held._device and not given._device.level:
             raise DeviceError(
