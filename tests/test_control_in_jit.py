@@ -525,6 +525,8 @@ def test_maximum_iterations_let_gradients_through_a_while_loop() -> None:
     assert edu.jit(edu.grad(chosen))(edu.tensor(2.0)).item() == 32
     summed = lambda x: ops.fori_loop(0, 3, lambda i, y: y + f(x), 0.0)
     assert edu.jit(edu.grad(summed))(edu.tensor(2.0)).item() == 96
+    carried = lambda x: ops.fori_loop(0, 3, lambda i, y: f(y), x)  # 2 to 16, and no further
+    assert edu.jit(edu.grad(carried))(edu.tensor(2.0)).item() == 32
 
 
 # Batches

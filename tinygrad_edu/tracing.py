@@ -296,6 +296,8 @@ class Nested(Trace):
         self.around = traces.current()
         super().__init__(device.base if self.around is None else self.around.base)
         self.captured: dict[Value, Tensor] = {}
+        # Whether a gradient may be asked for with respect to what is carried, or a row.
+        self.followed: bool = isinstance(self.around, Nested) and self.around.followed
         self._inside: dict[tuple[int, tape.Node | None], Tensor] = {}
         self._numbers: dict[Traced, Tensor] = {}
         self._outer = random.default_generator()

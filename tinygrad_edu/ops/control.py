@@ -594,6 +594,7 @@ class _Body:
         while True:
             device = next((x._device for x in (*self.start, *xs)), backends.current())
             self.trace = tracing.Nested(device)
+            self.trace.followed |= any([tape.is_followed(x) for x in (*self.start, *xs)])
             self._carry = [
                 self.trace.input(x, _nth(names[0], i, self.start)) for i, x in enumerate(self.start)
             ]
@@ -1044,7 +1045,7 @@ def _while_loop(
         return (turns + 1, new), logical_and(turns + 1 < maximum, truth(new))
 
     traced = _Body("while_loop", counted, (0, loop_vars))
-    if not any([tape.is_followed(x) for x in traced.operands()]):
+    if not (traced.trace.followed or any([tape.is_followed(x) for x in traced.operands()])):
         return _run(traced, logical_and(going, maximum > 0))[1]
     # Of as many turns as there may be gradients can go back through each.
     loop_vars = traced.structure.unflatten(traced.start[: traced.structure.size])[1]
