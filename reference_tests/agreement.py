@@ -151,9 +151,13 @@ NOT_DIFFERENTIATED: dict[tuple[str, str], str] = {
 }
 
 
-# Which of 0 and -0 comes out of these depends, within one framework, on the shape: on whether an
-# element is computed in a vector register or alone. So no row of `DISAGREEMENTS` holds everywhere.
-OPEN_SIGNS = frozenset({"clip"})
+# Which of 0 and -0 comes out of these depends, within one framework, on the shape and on the
+# processor: on whether an element is computed in a vector register or alone, and on what the BLAS
+# for this processor begins a sum with. So no row of `DISAGREEMENTS` holds everywhere.
+OPEN_SIGNS = (
+    *("clip", "conv", "conv_transpose", "depthwise_conv", "dot_product_attention", "einsum"),
+    *("matmul", "separable_conv", "tensordot"),
+)
 
 
 @dataclass(frozen=True)
@@ -426,9 +430,6 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
     Disagreement("floor_divide maximum mean minimum sign sum", "jax", "zero", _always, _SIGNS),
     Disagreement("max min", "torch jax", "zero", _always, _SIGNS),
     Disagreement("getitem_transpose", "tensorflow torch jax", "zero", _always, _SIGNS),
-    Disagreement("matmul tensordot", "torch", "zero", _always, _SIGNS),
-    Disagreement("einsum", "tensorflow jax", "zero", _always, _SIGNS),
-    Disagreement("tensordot", "tensorflow jax", "zero", _always, _SIGNS),
     Disagreement("cummax cummin median quantile sort", "jax", "zero", _always, _SIGNS),
     Disagreement("nanmean nanmin nansum", "jax", "zero", _always, _SIGNS),
     Disagreement("cumulative_sum", "tensorflow torch jax", "zero", _always, _SIGNS),
@@ -437,9 +438,6 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
     Disagreement("max_pool window_max", "tensorflow torch jax", "zero", _always, _SIGNS),
     Disagreement("mean sum", "tensorflow", "zero", _always, _SIGNS),
     Disagreement("overlap_add", "tensorflow jax", "zero", _always, _SIGNS),
-    Disagreement(
-        "conv conv_transpose depthwise_conv separable_conv", "torch", "zero", _always, _SIGNS
-    ),
     Disagreement("unfold", "jax", "zero", _always, _SIGNS),
     Disagreement("celu", "tensorflow jax", "zero", _always, _SIGNS),
     Disagreement("layer_norm log_sigmoid soft_shrink", "torch", "zero", _always, _SIGNS),
@@ -480,7 +478,6 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
     Disagreement(
         "sparse_categorical_crossentropy_from_logits", "torch jax", "zero", _always, _SIGNS
     ),
-    Disagreement("dot_product_attention", "tensorflow torch", "zero", _always, _SIGNS),
     Disagreement(
         "batch_norm group_norm", "torch", "value", _huge,
         "what is left of infinities, and of sums that overflow, depends on the order of the steps",

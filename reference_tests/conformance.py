@@ -27,6 +27,7 @@ from .agreement import (
     HALF_UNITS,
     LOOSER,
     NOT_DIFFERENTIATED,
+    OPEN_SIGNS,
     OTHER_DTYPES,
     UNITS,
     excuses,
@@ -111,7 +112,7 @@ def page(rows: dict[str, Row]) -> str:
     parts += ["## Gradients that are not compared\n", _table(*_no_gradients())]
     parts += [_DTYPES, _table(("operations", "framework", "ours", "theirs", "why"), _dtypes())]
     parts += [_LOOSER_HEAD, _table(("operation", "framework", "order", "units", "why"), _looser())]
-    parts.append(_DISAGREE)
+    parts.append(_DISAGREE.format(signs=_code(" ".join(OPEN_SIGNS))))
     for order, title in ORDERS.items():
         found = [
             (_code(row.subjects), _frameworks(row.frameworks), row.why)
@@ -159,6 +160,9 @@ _DISAGREE = """
 
 Who gives something else than we do, where, and whom we follow. The suite checks each of these: one
 that is no longer true fails it.
+
+Which of 0 and -0 comes out of {signs} is not compared: within one framework it depends on the shape
+and on the processor.
 """
 
 

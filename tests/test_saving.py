@@ -538,9 +538,12 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
 def test_what_a_killed_save_has_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     checkpoints = edu.train.Checkpointer(tmp_path, model=model())
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(os, "replace", killed)
         patch.setattr(os, "unlink", lambda _: None)  # who is killed tidies nothing up
         with pytest.raises(KeyboardInterrupt):
             checkpoints.save()
