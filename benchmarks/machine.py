@@ -17,9 +17,11 @@ PACKAGES = (
 
 def machine() -> dict[str, str]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    numpy = np.show_config(mode="dicts")
+    blas, vectors = numpy["Build Dependencies"]["blas"], numpy["SIMD Extensions"]["found"]
     return {
         "Processor": f"{processor()}, {os.cpu_count()} cores",
+        "Its vectors, for NumPy": vectors[-1] if vectors else "the baseline",
         "Memory": f"{memory:.0f} GiB",
         "System": f"{system()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
