@@ -488,7 +488,9 @@ def test_on_a_narrow_terminal_what_was_measured_stands_below_the_bar(
 def test_the_bar_is_full_while_it_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch, 160)
     fitted(batch_size=len(X), verbose=1, validation_data=(X, Y))
-    assert re.search(r"Epoch 1/1 ━+ 1/1 validating loss: ", plain(screen))
+    found = re.search(r"Epoch 1/1 ━+ 1/1 validating loss: (\S+)", plain(screen))
+    assert found
+    assert float(found[1]) > 0  # of the training, and not of no batch yet
 
 
 def test_no_bar_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -755,7 +755,8 @@ class ProgbarLogger(Callback):
         if not self._training:
             self._start("Evaluating")
         elif self._bar is not None:
-            self._draw(self.model.fit_state.step - 1, doing="validating")
+            # The metrics begin anew: what they said last stands.
+            self._bar.draw(self.model.fit_state.step, self._bar.logs, "validating")
 
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         if not self._training and time.monotonic() >= self._next:
@@ -788,10 +789,10 @@ class ProgbarLogger(Callback):
         live = self.params.get("verbose") == 1 and _is_live()
         self._next = self._began + self.EVERY if live else math.inf
 
-    def _draw(self, batch: int, reading: bool = True, doing: str | None = None) -> None:
+    def _draw(self, batch: int, reading: bool = True) -> None:
         self._bar = self._bar or _Bar(self._title, self.params.get("steps"), self._began)
         logs = shown(self.model.get_metrics_result()) if reading else ""
-        self._bar.draw(batch + 1, logs, doing)
+        self._bar.draw(batch + 1, logs)
         self._next = time.monotonic() + self.EVERY
 
     def _stop(self, logs: Logs) -> None:
@@ -853,7 +854,7 @@ class _Bar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
         )
-        self._steps, self._began = steps, began
+        self._steps, self._began, self.logs = steps, began, ""
         self._task = self._progress.add_task(title, total=steps, left="")
         self._live = Live(self._progress, auto_refresh=False, transient=True)
         self._live.start()
@@ -861,6 +862,7 @@ class _Bar:
     def draw(self, done: int, logs: str, doing: str | None = None) -> None:
         from rich.columns import Columns
 
+        self.logs = logs
         passed = time.monotonic() - self._began
         left = passed if self._steps is None else passed / done * (self._steps - done)
         words = _seconds(left) if self._steps is None else f"{_seconds(left)} left"
