@@ -581,7 +581,7 @@ def _inside(
     after = sum([part is None or isinstance(part, slice) for part in behind])
     if not together or Ellipsis not in index[: numbers[0]]:
         after += len(shape) - taken
-    return inside.reshape(*inside.shape, *(1,) * after), near
+    return inside.reshape((*inside.shape, *(1,) * after)), near
 
 
 def _changed_inside(
@@ -593,12 +593,28 @@ def _changed_inside(
     inside, near = _inside(xp, shape, arrays, index)
     places = xp.where(inside, xp.arange(size).reshape(shape)[_merge(index, near)], size)
     longer = xp.concatenate([out.reshape(-1), xp.zeros(1, out.dtype)])
-    values = xp.broadcast_to(values, places.shape).reshape(-1)
+    places, values = places.reshape(-1), xp.broadcast_to(values, places.shape).reshape(-1)
     if how == "set":
-        longer[places.reshape(-1)] = values
+        longer[places] = values
+    elif how != "multiply" and out.dtype in _ATOMIC:
+        getattr(xp, _UFUNCS[how]).at(longer, places, values)
     else:
-        getattr(xp, _UFUNCS[how]).at(longer, places.reshape(-1), values)
+        _in_rounds(xp, getattr(xp, _UFUNCS[how]), longer, places, values)
     return longer[:-1].reshape(shape)
+
+
+_ATOMIC = {np.dtype(name) for name in ("int32", "uint32", "uint64", "float32", "float64")}
+"""What a GPU adds up, or takes the larger or smaller of, where several of its threads do so."""
+
+
+def _in_rounds(xp: Any, ufunc: Any, out: Array, places: Array, values: Array) -> None:
+    """`ufunc.at(out, places, values)`: first one value for each place, then another."""
+    order = xp.argsort(places)
+    places, values = places[order], values[order]
+    number = xp.arange(places.size) - xp.searchsorted(places, places)
+    for i in range(int(number.max()) + 1 if places.size else 0):
+        now = number == i
+        out[places[now]] = ufunc(out[places[now]], values[now])
 
 
 class ScatterSet(Scatter):

@@ -336,7 +336,14 @@ class SparseCrossentropy(OfClass):
             return xp.zeros(t.shape, x.dtype)
         if xp is np and axis == x.ndim - 1:
             return crossentropy_at(places_of(t, x.shape[axis]), x, highest, sums)
-        chosen = xp.squeeze(xp.take_along_axis(x, _places(xp, t, x, axis), axis), axis)
+        places = _places(xp, t, x, axis)
+        if xp is np:
+            chosen = xp.take_along_axis(x, places, axis)
+        else:  # a class that is not there is no error, and no other class either
+            there = (places >= 0) & (places < x.shape[axis])
+            chosen = xp.take_along_axis(x, xp.where(there, places, 0), axis)
+            chosen = xp.where(there, chosen, np.nan)
+        chosen = xp.squeeze(chosen, axis)
         found = xp.log(sums.reshape(t.shape))
         found += highest.reshape(t.shape) - chosen
         return found

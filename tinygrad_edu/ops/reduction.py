@@ -713,8 +713,10 @@ class Logsumexp(Reduction):
             wide = x.astype(dtypes.float32) if dtype.itemsize == 2 else x
             if xp is np:
                 top = _largest(wide, axis, None, None, True, -np.inf)
-            else:
-                top = xp.max(wide, axis=axis, keepdims=True, initial=-np.inf)
+            elif wide.size:
+                top = xp.max(wide, axis=axis, keepdims=True)
+            else:  # CuPy's takes nothing to begin with
+                top = xp.full([1 if i in axis else n for i, n in enumerate(x.shape)], -np.inf)
             if xp is not np or not _all_finite(top):
                 top = xp.where(xp.isfinite(top), top, 0)  # an infinite one would leave NaN
             rest = xp.asarray(wide - top)
