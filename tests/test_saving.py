@@ -393,13 +393,18 @@ def test_a_stateful_network_goes_on_from_the_states_that_it_had(tmp_path: Path) 
 
 
 def test_callbacks_remember(tmp_path: Path) -> None:
-    def stopping() -> Any:
-        return edu.callbacks.EarlyStopping("loss", patience=2, min_delta=100.0)
+    def stopping(patience: int = 2) -> Any:
+        return edu.callbacks.EarlyStopping("loss", patience=patience, min_delta=100.0)
 
     train(tmp_path / "a", 2, more=[stopping()])
     again = train(tmp_path / "a", 9, more=[stopping()])
     straight = train(tmp_path / "b", 9, more=[stopping()])
     assert again.history.epoch == straight.history.epoch == [0, 1, 2]
+    once_more = train(tmp_path / "a", 9, more=[stopping()])  # it had ended
+    assert once_more.history.epoch == [0, 1, 2]
+    same(once_more, straight)
+    longer = train(tmp_path / "a", 9, more=[stopping(4)])
+    assert longer.history.epoch == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("freq", "at"), [("epoch", 1), (1, 0), (1, 1)])

@@ -339,7 +339,7 @@ class EarlyStopping(_Monitor):
     those of its best epoch. The first `start_from_epoch` epochs do not count.
     """
 
-    kept = ("wait", "best", "best_weights", "best_epoch")
+    kept = ("wait", "best", "best_weights", "best_epoch", "stopped_epoch")
 
     def __init__(
         self,
@@ -370,6 +370,15 @@ class EarlyStopping(_Monitor):
         self.best = None
         self.best_weights: list[np.ndarray] | None = None
         self.best_epoch = 0
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave. A training that had been ended is so again, unless
+        patience is larger now."""
+        super().load_state_dict(state)
+        if self.wait < self.patience:
+            self.stopped_epoch = 0
+        elif self.stopped_epoch:
+            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = self.current(logs)
