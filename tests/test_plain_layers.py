@@ -52,6 +52,10 @@ ONES = np.ones((2, 6, 6, 4), "float32")
             lambda: layers.Conv2D(3, (3, 3, 3)),
             "Conv2D: kernel_size is an integer, or 2 of them, not (3, 3, 3)",
         ),
+        (
+            lambda: layers.Conv2DTranspose(3, 2, strides=(2, 1), output_padding=1),
+            "Conv2DTranspose: output_padding is less than strides, (2, 1), along each axis",
+        ),
         (lambda: layers.Conv2D(3, 2, strides=(1, 0)), "Conv2D: strides is an integer from 1 on"),
         (lambda: layers.Conv2D(3, 2, groups=2), "Conv2D: 2 groups do not divide 3 filters"),
         (

@@ -694,6 +694,11 @@ BAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
         lambda m: m.fit(X, Y, validation_split=0.5, validation_freq=["2"]),
         "validation_freq is a number from 1 on, not '2'",
     ),
+    "a fourth way to show it": (
+        line,
+        lambda m: m.predict(X, verbose=3),
+        "predict: verbose is 0, 1, 2 or 'auto', not 3",
+    ),
     "weights of classes in a list": (
         classifier,
         lambda m: m.fit(X, KINDS, class_weight=[1.0, 2.0, 3.0]),

@@ -435,6 +435,7 @@ class Trainable:
         due = validation_freq if isinstance(validation_freq, Collection) else [validation_freq]
         for each in due:
             _check_counts("fit", validation_freq=each)
+        shown = _shown("fit", verbose)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
         feed = _Feed("fit", x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch)
@@ -453,11 +454,11 @@ class Trainable:
         told = CallbackList(
             callbacks,
             True,
-            verbose != 0,
+            bool(shown),
             self,
             epochs=epochs,
             steps=feed.steps,
-            verbose=1 if verbose == "auto" else verbose,
+            verbose=shown,
         )
         self.history = told.find(History)
         self.stop_training = False
@@ -611,15 +612,16 @@ class Trainable:
         `metrics_names`), or with `return_dict` a dict of them. Data is as in `fit`."""
         self._settings("evaluate")
         _check_counts("evaluate", batch_size=batch_size, steps=steps)
+        shown = _shown("evaluate", verbose)
         feed = _Feed("evaluate", x, y, sample_weight, None, batch_size, False, steps)
         self._prepare("evaluate", feed)
         told = CallbackList(
             callbacks,
             False,
-            verbose != 0,
+            bool(shown),
             self,
             steps=feed.steps,
-            verbose=1 if verbose == "auto" else verbose,
+            verbose=shown,
         )
         try:
             logs = self._measured(feed, told)
@@ -671,15 +673,16 @@ class Trainable:
         """The outputs for all samples, as NumPy arrays in the structure of the outputs, computed in
         batches. Data is as in `fit`; of batches (x, y) only x counts."""
         _check_counts("predict", batch_size=batch_size, steps=steps)
+        shown = _shown("predict", verbose)
         feed = _Feed("predict", x, None, None, None, batch_size, False, steps, targets=False)
         self._prepare("predict", feed)
         told = CallbackList(
             callbacks,
             False,
-            verbose != 0,
+            bool(shown),
             self,
             steps=feed.steps,
-            verbose=1 if verbose == "auto" else verbose,
+            verbose=shown,
         )
         found: list[list[np.ndarray]] = []
         outputs: tree.Structure | None = None
@@ -1199,6 +1202,13 @@ def _check_counts(method: str, least: int = 1, /, **counts: Any) -> None:
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
             given = reprlib.repr(count)  # targets in the place of a batch size may be long
             raise ArgumentError(f"{method}: {name} is a number from {least} on, not {given}")
+
+
+def _shown(method: str, verbose: str | int) -> int:
+    """What `verbose` says: 0 for nothing, 1 for a bar, 2 for a line an epoch."""
+    if verbose not in ("auto", 0, 1, 2):
+        raise ArgumentError(f"{method}: verbose is 0, 1, 2 or 'auto', not {verbose!r}")
+    return 1 if verbose == "auto" else int(verbose)
 
 
 def _stacked(batches: Sequence[Any]) -> _Group:

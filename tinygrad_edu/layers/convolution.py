@@ -205,6 +205,12 @@ class _Transpose(_Convolution):
             if output_padding is None
             else arguments.sizes(name, "output_padding", output_padding, self.axes, 0)
         )
+        more = self.output_padding or (0,)
+        if any(size >= step for size, step in zip(more, self.strides, strict=False)):
+            raise ArgumentError(
+                f"{name}: output_padding is less than strides, {self.strides}, along each axis, "
+                f"not {self.output_padding}"
+            )
         self._kernel = arguments.weight(name, "kernel", locals())
 
     def build(self, input_shape: Shape) -> None:
