@@ -105,6 +105,51 @@ def test_python_numbers_default_to_32_bits_and_arrays_keep_their_dtype(
 
 
 @pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        ([2**64 - 1, 0], "uint64"), ([[2**63 + 1], [1]], "uint64"), ([2**53 + 1, -1], "int64"),
+        (2**64 - 1, "uint64"), (2**100, "float64"), ([2**100, 0.5], "float64"),
+    ],
+)  # fmt: skip
+def test_large_python_integers_are_what_they_were(data: Any, dtype: str) -> None:
+    x = edu.tensor(data, dtype)
+    assert (x.tolist(), x.dtype) == (data, dtype)
+
+
+def test_an_integer_among_floats_is_exact_where_integers_are_asked_for() -> None:
+    assert edu.tensor([2**53 + 1, 1.5], "int64").tolist() == [2**53 + 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "words"),
+    [
+        (2**63, None, f"{2**63} does not fit in int32"),
+        ([2**63, 1], None, f"{2**63} does not fit in int32"),
+        ([2**63, -1], "uint64", "-1 does not fit in uint64"),
+        ([2**64, 1.5], "int64", f"{2**64} does not fit in int64"),
+        (10**400, None, "an integer of 1329 bits does not fit in int32"),
+        (10**400, "float64", "an integer of 1329 bits does not fit in float64"),
+        (1e30, "int32", "1e.30 does not fit in int32"),
+        ([1.0, -3e9], "int32", "-3000000000.0 does not fit in int32"),
+        (np.array([1.0, 300.0]), "uint8", "300.0 does not fit in uint8"),
+        (edu.tensor([-1.0]), "uint8", "-1.0 does not fit in uint8"),
+        (np.array([2.0**63]), "int64", "does not fit in int64"),
+    ],
+)
+def test_what_a_dtype_cannot_hold_is_refused(data: Any, dtype: str | None, words: str) -> None:
+    with pytest.raises(edu.errors.DtypeError, match=words):
+        edu.tensor(data, dtype)
+
+
+def test_an_object_that_numpy_takes_for_an_array_keeps_its_dtype() -> None:
+    class Frame:  # such as pandas' DataFrame, which has dtypes
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            return np.ones((2, 2))
+
+    assert edu.tensor(Frame()).dtype == "float64"
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [("float64", "float64"), (np.float16, "float16"), (np.dtype("uint8"), "uint8"),
      (float, "float32"), (int, "int32"), (bool, "bool"), (edu.int8, "int8"), (">i4", "int32")],

@@ -84,6 +84,19 @@ def test_python_numbers_fit_a_variable_of_any_dtype(dtype: str, device: str) -> 
     assert (v.tolist(), v.dtype) == ([10, 8], dtype)
 
 
+def test_integers_larger_than_int32_fit_a_variable_of_floats() -> None:
+    v = edu.Variable([1.0, 2.0])
+    v.assign([2**40, 2**70])
+    assert v.tolist() == [2**40, 2**70]
+    v.assign_sub(2**40)
+    assert v.tolist() == [0, 2**70]
+    v[1].assign(-(2**40))
+    assert v.tolist() == [0, -(2**40)]
+    assert v.value.at[0].set(2**40).tolist() == [2**40, -(2**40)]
+    with pytest.raises(errors.DtypeError, match=f"assign: {2**40} does not fit in int8"):
+        edu.Variable([1], dtype="int8").assign([2**40])
+
+
 def test_numpy_scalars_are_weak_in_assignments_too() -> None:
     v = edu.Variable([1.0, 2.0])
     v.assign_add(np.float64(1))

@@ -118,18 +118,25 @@ def fitting(value: Any, held: Tensor, where: str) -> Tensor:
         if given._data.dtype is dtype:
             return given
         value, own, together = given, given.dtype, dtypes.promote(dtype, given.dtype)
+    elif is_weak(value):
+        named(where, to_array, value, dtypes.float64)  # which refuses what is no number
+        number = _PYTHONS.get(np.asarray(value).dtype.kind, int)  # or objects, for their size
+        own, together = dtypes.of_python(number()), dtypes.promote_weak(dtype, number)
     else:
         own = named(where, to_array, value).dtype
         together = dtypes.promote(dtype, own)
-        if is_weak(value) or isinstance(value, np.generic):
-            number = {"b": bool, "i": int, "u": int, "f": float}[dtypes.kind(own)]
-            together = dtypes.promote_weak(dtype, number)
+        if isinstance(value, np.generic):
+            together = dtypes.promote_weak(dtype, _PYTHONS[dtypes.kind(own)])
     if together != dtype:
         raise DtypeError(
             f"{where}: a value of dtype {own} does not fit in dtype {dtype}: convert it with "
             f".astype({dtype.name!r})"
         )
     return named(where, as_tensor, value, dtype, held)
+
+
+_PYTHONS: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
+"""Python's numbers of the kinds of dtypes."""
 
 
 def named(where: str, convert: Callable[..., R], *args: Any) -> R:
@@ -179,16 +186,43 @@ def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
         for x in array.flat:
             if not isinstance(x, (int, float, np.number)):
                 raise DtypeError(f"a Tensor holds numbers, not {type(x).__name__}")
-            if isinstance(x, int) and not -(2**63) <= x < 2**64:
-                raise DtypeError(f"{x} does not fit in any integer dtype")
+    weak = is_weak(data)
+    if weak and array.dtype.kind in "Of":
+        array = _with_large(data, array, dtype)
     if array.dtype.kind not in "biuf" and array.dtype != dtypes.bfloat16():
         hints = {"c": "complex numbers are not supported", "O": "use .astype('float32') first"}
         hint = f": {hints[array.dtype.kind]}" if array.dtype.kind in hints else ""
         kind = "text" if array.dtype.kind in "SU" else array.dtype
         raise DtypeError(f"a Tensor holds numbers, not {kind}{hint}")
-    if dtype is None and is_weak(data) and array.dtype in _WIDE:
+    if dtype is None and weak and array.dtype in _WIDE:
         dtype = _WIDE[array.dtype]
     return cast(array, dtypes.as_dtype(array.dtype) if dtype is None else dtype)
+
+
+def _with_large(data: Any, array: np.ndarray, dtype: DType | None) -> np.ndarray:
+    """Python numbers as an array of what they are, where NumPy made floats or objects of integers
+    that no int64 holds."""
+    if array.dtype != object and not (np.abs(array) >= 2.0**53).any():
+        return array
+    numbers = np.array(data, dtype=object)
+    if dtype is None:
+        has_floats = any(isinstance(x, float) for x in numbers.flat)
+        dtype = dtypes.float32 if has_floats else dtypes.int32
+    wanted = dtypes.float64 if dtypes.is_float(dtype) else dtype
+    for x in numbers.flat:
+        try:
+            np.array(x, dtype=object).astype(wanted)
+        except (OverflowError, ValueError):
+            raise _too_large(x, dtype) from None
+    return numbers.astype(wanted)
+
+
+def _too_large(x: int | float, dtype: DType) -> DtypeError:
+    if isinstance(x, int) and x.bit_length() > 128:
+        what = f"an integer of {x.bit_length()} bits"  # which Python need not be able to print
+    else:
+        what = str(x)
+    return DtypeError(f"{what} does not fit in {dtype}; ask for a wider dtype")
 
 
 def refuse_masked(data: Any, what: str = "") -> None:
@@ -202,7 +236,7 @@ def refuse_masked(data: Any, what: str = "") -> None:
 
 
 # What NumPy makes of Python's numbers, and what they are here.
-_WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
+_WIDE = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32, dtypes.uint64: dtypes.int32}
 
 
 def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
@@ -213,12 +247,11 @@ def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
         return array.view(dtype)
     if dtype.kind in "iu" and dtypes.is_float(array.dtype) and not np.isfinite(array).all():
         raise DtypeError(f"NaN and infinity do not fit in {dtype}")
-    if dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
+    if dtype.kind in "iu" and array.dtype.kind != "b" and array.size:
         limits = np.iinfo(dtype)
-        low, high = int(array.min()), int(array.max())
-        if low < limits.min or high > limits.max:
-            outside = low if low < limits.min else high
-            raise DtypeError(f"{outside} does not fit in {dtype}; ask for a wider dtype")
+        for x in (array.min(), array.max()):
+            if not limits.min <= int(x) <= limits.max:
+                raise _too_large(x.item(), dtype)
     return array.astype(dtype)
 
 
@@ -226,7 +259,7 @@ def is_weak(data: Any) -> bool:
     """Whether data has no dtype of its own: Python numbers, and nested lists of nothing else."""
     if isinstance(data, (list, tuple)):
         return all(map(is_weak, data))
-    return not hasattr(data, "dtype")
+    return not hasattr(data, "dtype") and not hasattr(data, "__array__")
 
 
 # These modules need this one when they are imported.
