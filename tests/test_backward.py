@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -218,6 +220,51 @@ def test_no_grad_as_a_context_and_as_a_decorator() -> None:
             assert not (x * 2).requires_grad
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
+
+
+def test_a_generator_decorated_with_no_grad_records_nothing_and_its_caller_does() -> None:
+    x = edu.tensor(2.0, requires_grad=True)
+
+    @edu.no_grad()
+    def powers() -> Generator[edu.Tensor, float, str]:
+        try:
+            factor = yield x * x
+            yield x * factor
+        except KeyError:
+            yield x * 9
+        return "end"
+
+    steps = powers()
+    first = next(steps)
+    outside = x * x
+    second = steps.send(3.0)
+    third = steps.throw(KeyError())
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert [y.item() for y in (first, outside, second, third)] == [4, 4, 6, 18]
+    assert [y.requires_grad for y in (first, outside, second, third)] == [False, True, False, False]
+    assert end.value.value == "end"
+
+
+def test_a_coroutine_decorated_with_no_grad_records_nothing_and_others_do() -> None:
+    x = edu.tensor(2.0, requires_grad=True)
+
+    async def product() -> bool:
+        await asyncio.sleep(0)
+        return (x * x).requires_grad
+
+    async def both() -> list[bool]:
+        return await asyncio.gather(edu.no_grad()(product)(), product())
+
+    assert asyncio.run(both()) == [False, True]
+
+
+def test_no_grad_without_parentheses_says_how_it_decorates() -> None:
+    with pytest.raises(errors.ArgumentError, match=r"@edu\.no_grad\(\)"):
+
+        @edu.no_grad  # type: ignore[arg-type]
+        def product(x: edu.Tensor) -> edu.Tensor:
+            return x * x
 
 
 def test_recording_goes_on_after_an_exception_in_no_grad() -> None:

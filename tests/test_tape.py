@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import threading
 from typing import Any, NamedTuple
@@ -226,6 +227,13 @@ def test_stop_recording_pauses_that_tape_alone() -> None:
         z = y * 1.0
     assert inner.gradient(z, v) is None
     assert outer.gradient(z, v).item() == 4
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_tape_that_could_not_be_made_is_gone_quietly() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        edu.GradientTape(persistant=True)  # type: ignore[call-arg]
+    gc.collect()
 
 
 def test_no_grad_stops_the_tapes_outside_and_not_those_inside() -> None:

@@ -14,14 +14,14 @@ import functools
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from types import CodeType
+from types import CodeType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import traces, tree
-from .errors import GradientError
+from .errors import ArgumentError, GradientError
 from .lines import describe, in_library, line_of
 
 if TYPE_CHECKING:
@@ -301,7 +301,11 @@ class GradientTape:
         current.set(current.get().closed(self))
 
     def __del__(self) -> None:
-        if not self._spent:
+        try:
+            spent = self._spent
+        except AttributeError:  # it was given arguments that there are not, and never made
+            return
+        if not spent:
             self._release()
 
     def watch(self, watched: Any) -> None:
@@ -409,7 +413,8 @@ def free(records: Iterable[Record], number: int) -> None:
 
 
 class no_grad:  # noqa: N801  used like the function that PyTorch's users know
-    """Stop every recording begun outside, inside a `with` statement or a decorated function.
+    """Stop every recording begun outside, inside a `with` statement or a decorated function, which
+    may be a generator or a coroutine.
 
     A tape opened inside records.
 
@@ -421,7 +426,9 @@ class no_grad:  # noqa: N801  used like the function that PyTorch's users know
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *given: Any) -> None:
+        if given:
+            raise ArgumentError("no_grad: takes no arguments; it decorates as @edu.no_grad()")
         self._before: list[Recording] = []
 
     def __enter__(self) -> None:
@@ -435,9 +442,35 @@ class no_grad:  # noqa: N801  used like the function that PyTorch's users know
         @functools.wraps(function)
         def unrecorded(*args: P.args, **kwargs: P.kwargs) -> R:
             with no_grad():
-                return function(*args, **kwargs)
+                found: Any = function(*args, **kwargs)
+            if isinstance(found, GeneratorType):
+                found = _unrecorded_steps(found)
+            elif isinstance(found, CoroutineType):
+                found = _unrecorded_wait(found)
+            return found
 
         return unrecorded
+
+
+def _unrecorded_steps(generator: GeneratorType[Any, Any, R]) -> Generator[Any, Any, R]:
+    """A generator of which nothing is recorded; what its caller does between its steps is."""
+    resume: Callable[[Any], Any] = generator.send
+    given: Any = None
+    while True:
+        try:
+            with no_grad():
+                step = resume(given)
+        except StopIteration as end:
+            return end.value
+        try:
+            resume, given = generator.send, (yield step)
+        except BaseException as error:
+            resume, given = generator.throw, error
+
+
+async def _unrecorded_wait(coroutine: CoroutineType[Any, Any, R]) -> R:
+    with no_grad():
+        return await coroutine
 
 
 def apart() -> AbstractContextManager[None]:
