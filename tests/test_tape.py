@@ -368,6 +368,20 @@ def test_integers_are_refused_as_watched_as_target_and_as_source() -> None:
         tape.gradient(y > 1, v)
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_output_gradients_belong_to_targets_by_key(names: str) -> None:
+    x = edu.Variable(1.0)
+    with edu.GradientTape(persistent=True) as tape:
+        targets = {"a": 2.0 * x, "b": 3.0 * x}
+    weights = {"a": 1.0, "b": 10.0}
+    given = {name: edu.tensor(weights[name]) for name in names}
+    assert tape.gradient(targets, x, output_gradients=given).item() == 32
+    assert tape.gradient([targets], x, output_gradients=[given]).item() == 32
+    for wrong in ({"a": 1.0, "c": 10.0}, [1.0, 10.0]):
+        with pytest.raises(errors.GradientError, match="have the structure of the target"):
+            tape.gradient(targets, x, output_gradients=wrong)
+
+
 def test_output_gradients_must_fit_the_targets() -> None:
     v = edu.Variable([1.0, 2.0])
     with edu.GradientTape(persistent=True) as tape:

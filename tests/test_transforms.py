@@ -39,6 +39,14 @@ def test_vjp_of_structures_may_be_called_often() -> None:
         assert of_x.item() == pytest.approx(scale * 14)
 
 
+def test_cotangents_and_tangents_belong_to_values_by_key() -> None:
+    _, pull_back = edu.vjp(lambda x: {"a": 2 * x, "b": 3 * x}, 1.0)
+    assert pull_back({"b": 10.0, "a": 1.0})[0].item() == 32
+    x = {"a": edu.tensor(1.0), "b": edu.tensor(1.0)}
+    _, slope = edu.jvp(lambda x: 2 * x["a"] + 3 * x["b"], (x,), ({"b": 10.0, "a": 1.0},))
+    assert slope.item() == 32
+
+
 def test_vjp_is_zero_where_nothing_connects_and_passes_over_integers() -> None:
     value, pull_back = edu.vjp(lambda x, y: (x * 2, ops.argmax(x)), A, B)
     of_x, of_y = pull_back((A, value[1]))

@@ -91,6 +91,16 @@ def test_map_refuses_structures_that_differ(other: Any) -> None:
         tree.map(lambda p, g: p, {"W": 1, "b": [2]}, other)
 
 
+def test_the_keys_of_a_dict_may_come_in_another_order() -> None:
+    pairs = tree.map(lambda x, y: (x, y), {"W": 1, "b": [2]}, {"b": [20], "W": 10})
+    assert pairs == {"W": (1, 10), "b": [(2, 20)]}
+    assert tree.spread(({"b": None, "W": 0},), ({"W": 1.0, "b": [2.0]},)) == [0, None]
+    structure = tree.flatten((1, [{"x": 2, "y": None}]))[1]
+    assert tree.leaves_like(structure, (3, [{"y": None, "x": 4}])) == [3, 4]
+    assert tree.leaves_like(structure, (3, [{"y": None, "z": 4}])) is None
+    assert tree.leaves_like(structure, (3, [])) is None
+
+
 def test_unflattening_refuses_too_many_and_too_few_leaves() -> None:
     rest = tree.flatten((1, 2))[1]
     with pytest.raises(errors.ArgumentError, match="3 leaves for a structure of 2"):

@@ -51,8 +51,8 @@ def vjp(
     sloped = [dtypes.is_float(y.dtype) for y in targets]
 
     def pull_back(cotangents: Any) -> tuple[Any, ...]:
-        given, got = tree.flatten(cotangents)
-        if got != shape:
+        given = tree.leaves_like(shape, cotangents)
+        if given is None:
             raise GradientError(
                 f"vjp: a cotangent has the structure of the value, {shape.unflatten(targets)!r}, "
                 f"and not of {cotangents!r}"
@@ -90,8 +90,8 @@ def jvp(
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise ArgumentError("jvp: primals and tangents are tuples, with an entry an argument")
     structure = tree.flatten(tuple(primals))[1]
-    directions, given = tree.flatten(tuple(tangents))
-    if given != structure:
+    directions = tree.leaves_like(structure, tuple(tangents))
+    if directions is None:
         raise ArgumentError(
             f"jvp: tangents have the structure of the arguments, {tuple(primals)!r}, and not of "
             f"{tuple(tangents)!r}"

@@ -349,12 +349,11 @@ class GradientTape:
             raise self._used_up("walked")
         where = "GradientTape.gradient"
         pending: dict[Node | None, Any] = {}
-        targets = tree.leaves(target)
-        given = [None] * len(targets) if output_gradients is None else tree.leaves(output_gradients)
-        if len(given) != len(targets):
-            raise GradientError(
-                f"{where}: {len(given)} output_gradients for {len(targets)} targets"
-            )
+        targets, shape = tree.flatten(target)
+        if output_gradients is None:
+            given: list[Any] = [None] * len(targets)
+        else:
+            given = _cotangents(shape, output_gradients, where)
         for end, cotangent in zip(targets, given, strict=True):
             walk.seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
@@ -398,6 +397,20 @@ class GradientTape:
         count = len(self._records)
         title = f"GradientTape, {count} record{'s' * (count != 1)}"
         return "\n".join([title, *describe(self._records)])
+
+
+def _cotangents(shape: tree.Structure, given: Any, where: str) -> list[Any]:
+    """What `output_gradients` gives for each target; a row of them may be a list or a tuple."""
+    found = tree.leaves_like(shape, given)
+    if found is None and dict not in (shape.kind, type(given)):
+        found = tree.leaves(given)
+    if found is None:
+        raise GradientError(
+            f"{where}: output_gradients have the structure of the target, and not of {given!r}"
+        )
+    if len(found) != shape.size:
+        raise GradientError(f"{where}: {len(found)} output_gradients for {shape.size} targets")
+    return found
 
 
 def free(records: Iterable[Record], number: int) -> None:

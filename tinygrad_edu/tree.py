@@ -140,6 +140,33 @@ def leaves(tree: Any) -> list[Any]:
     return flatten(tree)[0]
 
 
+def leaves_like(structure: Structure, tree: Any) -> list[Any] | None:
+    """The leaves of a tree in the order of a structure, where only the keys of its dicts may have
+    another; None where it has another structure.
+
+    >>> leaves_like(flatten({"W": 1, "b": 2})[1], {"b": 20, "W": 10})
+    [10, 20]
+    """
+    found, given = flatten(tree)
+    if given != structure:
+        found, given = flatten(_ordered(tree, structure))
+    return found if given == structure else None
+
+
+def _ordered(tree: Any, structure: Structure) -> Any:
+    """A tree whose dicts have their keys in the order that they have in a structure."""
+    if type(tree) is not structure.kind:
+        return tree
+    flatten_one, unflatten_one = _CONTAINERS[structure.kind]  # type: ignore[misc]
+    if structure.kind is dict and tree.keys() == set(structure.data):
+        tree = {key: tree[key] for key in structure.data}
+    children, data = flatten_one(tree)
+    if len(children) != len(structure.children):
+        return tree
+    pairs = zip(children, structure.children, strict=True)
+    return unflatten_one(data, [_ordered(*pair) for pair in pairs])
+
+
 def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """`function` of each leaf (and of the leaves at its place in `others`), in the same structure.
 
@@ -149,8 +176,8 @@ def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     first, structure = flatten(tree)
     rows = [first]
     for other in others:
-        row, other_structure = flatten(other)
-        if other_structure != structure:
+        row = leaves_like(structure, other)
+        if row is None:
             raise ArgumentError(
                 f"tree.map: the structures differ: {structure.unflatten(first)!r} and {other!r}"
             )
@@ -171,6 +198,8 @@ def spread(prefix: Any, tree: Any) -> list[Any]:
             raise ArgumentError(f"{prefix!r} goes deeper than the value it speaks of")
         return [prefix] * len(leaves(tree))
     children, keys = container[0](tree)
+    if type(tree) is dict and type(prefix) is dict and tree.keys() == prefix.keys():
+        prefix = {key: prefix[key] for key in tree}
     prefixes, prefix_keys = given[0](prefix)
     if len(children) != len(prefixes) or keys != prefix_keys:
         raise ArgumentError(f"{prefix!r} has another structure than the value it speaks of")
