@@ -69,7 +69,9 @@ def test_numpy_functions_without_gradient_give_tensors_too(function: Any) -> Non
     [np.unique, lambda x: np.percentile(x, 30), np.ptp, np.shape, np.ndim, np.size,
      np.add.reduce, lambda x: np.multiply.outer(x, x), lambda x: np.save(io.BytesIO(), x),
      lambda x: np.sum(x, axis=0, where=A > 2), lambda x: np.histogram(x, bins=3)[0],
-     lambda x: np.atleast_3d(x, x), np.where,
+     lambda x: np.atleast_3d(x, x), np.where, np.cumsum, lambda x: np.sort(x, axis=None),
+     lambda x: np.linspace(x.min(), x.max(), 5), lambda x: np.diff(x, prepend=0),
+     lambda x: np.stack(x, axis=1), lambda x: np.meshgrid(x, x)[1],
      lambda x: np.nan_to_num(x * [np.nan, 1, np.inf], True, 5.0, 7.0)],
 )  # fmt: skip
 def test_other_numpy_functions_give_what_they_give_for_an_array(function: Any, device: str) -> None:
@@ -162,6 +164,8 @@ def test_methods_take_what_functions_take_by_name_also_by_position() -> None:
 def test_an_error_of_ours_is_not_hidden_by_a_numpy_function() -> None:
     with pytest.raises(edu.errors.ShapeError, match="concat"):
         np.concatenate([edu.ones((2, 2)), edu.ones((3, 3))])
+    with pytest.raises(edu.errors.ArgumentError, match=r"cumulative_sum: .* name an axis"):
+        np.cumsum(edu.tensor(A, requires_grad=True))
 
 
 def test_a_ufunc_can_write_into_an_array() -> None:

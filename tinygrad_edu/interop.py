@@ -1,8 +1,8 @@
 """Tensors among other libraries: NumPy's functions, the array API, DLPack.
 
 `np.sin(tensor)` and `array * tensor` become our operations, and are recorded. A NumPy function
-that has none of the same name gets NumPy arrays and gives what it gives for them; where that would
-lose a gradient it is refused.
+that has none of the same name, or takes more than ours, gets NumPy arrays and gives what it gives
+for them; where that would lose a gradient it is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes, ops, tape, tree
-from .errors import ArgumentError, DtypeError, GradientError
+from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .tensors import Operators, Tensor
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ _RENAMED = {
 }
 """Where NumPy's older name is not the array API's, which is ours."""
 
-_NUMPYS_OWN = {"unique", "broadcast_arrays", "save", "array_repr", "array_str", "copyto"}
+_NUMPYS_OWN = {
+    "unique", "broadcast_arrays", "linspace", "save", "array_repr", "array_str", "copyto",
+}  # fmt: skip
 """Functions of NumPy's whose results, or effects, are not what ours of that name has."""
 
 
@@ -84,7 +86,13 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
         named = {**dict(zip(names, more, strict=False)), **kwargs}
         fits = len(more) <= len(names) and len(args) + len(kwargs) >= needed
         if fits and set(named) <= keywords:
-            return ours(*args[:positional], **named)
+            try:
+                return ours(*args[:positional], **named)
+            except (ArgumentError, ShapeError) as error:
+                try:
+                    return _by_numpy(name, function, args, kwargs)  # which may take more than ours
+                except Exception:
+                    raise error from None
     return _by_numpy(name, function, args, kwargs)
 
 
