@@ -436,7 +436,7 @@ def test_on_a_terminal_a_bar_shows_the_step_and_the_loss_and_control_c_ends_it(
     )
     os.close(theirs)
     try:
-        read_until(r"step [1-9]\d*/100000000.*loss 0\.\d{4}", ours)
+        begin = read_until(r"step [1-9]\d*/100000000.*loss 0\.\d{4}", ours)
         process.send_signal(signal.SIGINT)
         end = read_until("interrupted", ours)
         out, _ = process.communicate(timeout=30)
@@ -445,6 +445,7 @@ def test_on_a_terminal_a_bar_shows_the_step_and_the_loss_and_control_c_ends_it(
         os.close(ours)
     assert process.returncode == 130
     assert out == b""
+    assert "nan" not in begin
     assert "Traceback" not in end
     assert names_in(folder) == {"people.csv"}
 

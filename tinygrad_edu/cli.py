@@ -164,12 +164,12 @@ def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
     columns = (
         TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
         BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[loss]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("train", total=steps, loss=math.nan)
-        yield lambda step, loss: progress.update(task, completed=step, loss=loss)
+        task = progress.add_task("train", total=steps, loss="")
+        yield lambda step, loss: progress.update(task, completed=step, loss=f"loss {loss:.4f}")
 
 
 def _show(paths: Sequence[Path]) -> None:
