@@ -342,3 +342,8 @@ def test_grad_can_be_set_to_what_fits_a_leaf_only() -> None:
         x.grad = edu.ones(2, dtype="float64")
     with pytest.raises(errors.ArgumentError, match="requires_grad=True"):
         (x * 2).grad = edu.ones(2)
+    with pytest.raises(errors.DtypeError, match="grad: takes a Tensor or None, not ndarray"):
+        x.grad = np.ones(2, "float32")  # type: ignore[assignment]
+    x.grad = v = edu.Variable([7.0, 8.0])  # type: ignore[assignment]
+    v.assign([0.0, 0.0])
+    assert grad(x) == [7, 8]

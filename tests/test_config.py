@@ -36,6 +36,11 @@ def test_the_file_chooses_the_device(file: Path) -> None:
     assert edu.ones(2).device == "xla"
 
 
+def test_the_file_may_begin_with_the_mark_that_editors_on_windows_write(file: Path) -> None:
+    file.write_text('{"device": "xla"}', encoding="utf-8-sig")
+    assert edu.ones(2).device == "xla"
+
+
 def test_the_environment_variable_beats_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

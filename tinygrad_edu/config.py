@@ -68,7 +68,7 @@ def read(setting: str) -> tuple[str, str] | None:
 def _file() -> dict[str, str]:
     file = path()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark first
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

@@ -266,6 +266,10 @@ class Operators:
         node = self.value._record
         if not isinstance(node, tape.Leaf):
             raise ArgumentError("grad: only what was made with requires_grad=True has one to set")
+        if isinstance(gradient, Operators):
+            gradient = gradient.value
+        elif gradient is not None:
+            raise DtypeError(f"grad: takes a Tensor or None, not {type(gradient).__name__}")
         if gradient is not None and (gradient.shape, gradient.dtype) != (self.shape, self.dtype):
             raise ShapeError(
                 f"grad: {gradient.dtype} of shape {gradient.shape} is no gradient of {self.dtype} "
