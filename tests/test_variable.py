@@ -283,6 +283,14 @@ def test_a_variable_is_accepted_by_every_operation() -> None:
     assert [row.tolist() for row in v] == [[1, 2], [3, 4]]
 
 
+def test_a_variable_and_its_parts_give_changed_copies() -> None:
+    v = edu.Variable([1.0, 2.0])
+    with edu.GradientTape() as tape:
+        y = (v.at[0].set(5.0) * v[:].at[1].add(1.0)).sum()
+    assert (y.item(), v.tolist()) == (5 * 1 + 2 * 3, [1, 2])
+    assert tape.gradient(y, v).tolist() == [5, 3 + 2]
+
+
 COPIES = [copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))]
 
 

@@ -165,6 +165,11 @@ class Operators:
     def __getitem__(self, index: Any) -> Any:
         return ops.getitem(self, index)
 
+    @property
+    def at(self) -> At:
+        """Changed copies: `x.at[i].set(v)`, and `.add`, `.multiply`, `.min`, `.max`."""
+        return At(self.value)
+
     def __len__(self) -> int:
         if not self.shape:
             raise DtypeError("len: a 0-d Tensor has no length")
@@ -333,11 +338,6 @@ class Tensor(Operators):
     @property
     def value(self) -> Tensor:
         return self
-
-    @property
-    def at(self) -> At:
-        """Changed copies: `x.at[i].set(v)`, and `.add`, `.multiply`, `.min`, `.max`."""
-        return At(self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise ImmutableError(

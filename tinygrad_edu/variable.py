@@ -23,9 +23,10 @@ from .tensors import Operators, Tensor, TensorLike, wrap
 class Variable(Operators):
     """State of a fixed shape, dtype and device. Usable wherever a Tensor is.
 
-    `trainable` says whether tapes follow it; by default they do if its dtype is a float. With
-    `requires_grad`, `backward()` fills its `.grad` too. `constraint` and `regularizer` are for who
-    trains it: a function that gives the value it may have, and one that gives a loss.
+    Made `trainable`, it is followed by tapes; by default it is if its dtype is a float. What
+    `trainable` is set to later, layers ask, and tapes do not. With `requires_grad`, `backward()`
+    fills its `.grad` too. `constraint` and `regularizer` are for who trains it: a function that
+    gives the value it may have, and one that gives a loss.
 
     >>> v = Variable([1.0, 2.0])
     >>> v[0].assign(5.0)
