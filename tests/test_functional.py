@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -284,6 +285,26 @@ def test_a_custom_gradient_may_be_an_array_or_a_number() -> None:
         return x.sum(), lambda g: np.array([7.0, 8.0])
 
     assert edu.grad(odd)(edu.ones(2)).tolist() == [7, 8]
+
+
+def test_a_function_without_a_name_can_have_a_custom_gradient() -> None:
+    def scaled(factor: float, x: edu.Tensor) -> Any:
+        return factor * x, lambda cotangent: 7.0 * cotangent
+
+    assert edu.grad(edu.custom_gradient(functools.partial(scaled, 2.0)))(3.0).item() == 7
+
+
+def test_what_is_no_number_is_refused_by_the_name_of_the_custom_gradient() -> None:
+    @edu.custom_gradient
+    def double(x: Any, words: str = "") -> Any:
+        return words or 2 * x, lambda cotangent: words or "text"
+
+    with pytest.raises(errors.DtypeError, match="double: a Tensor holds numbers, not dict"):
+        double({"a": 1.0})
+    with pytest.raises(errors.DtypeError, match="double: a Tensor holds numbers, not text"):
+        double(1.0, words="text")
+    with pytest.raises(errors.DtypeError, match="double: a Tensor holds numbers, not text"):
+        edu.grad(double)(1.0)
 
 
 def test_the_value_of_a_custom_gradient_may_be_its_argument() -> None:

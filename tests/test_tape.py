@@ -388,6 +388,8 @@ def test_output_gradients_must_fit_the_targets() -> None:
         y = v * v
     with pytest.raises(errors.ShapeError, match=r"\(3,\).*\(2,\)"):
         tape.gradient(y, v, output_gradients=edu.ones(3))
+    with pytest.raises(errors.DtypeError, match=r"gradient: a Tensor holds numbers"):
+        tape.gradient(y, v, output_gradients="text")
     with pytest.raises(errors.GradientError, match="2 output_gradients for 1 targets"):
         tape.gradient(y, v, output_gradients=[edu.ones(2), edu.ones(2)])
 

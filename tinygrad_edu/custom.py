@@ -26,6 +26,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     Tensor or a tuple of them, and `gradient(*cotangents)`, one for each value, returns one
     cotangent for each argument (None: no gradient), in a tuple if there are several. Written in
     Tensor operations it can be differentiated again. Keyword arguments are passed on as they are.
+    No gradient flows to what else the function uses, such as Variables from around it.
 
     >>> import tinygrad_edu as edu
     >>> @edu.custom_gradient
@@ -35,19 +36,21 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     Tensor(1., dtype=float32)
     """
 
+    name = getattr(function, "__name__", "custom_gradient")  # which a partial has none of
+
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        inputs = [conversion.as_tensor(x) for x in args]
+        inputs = [conversion.named(name, conversion.as_tensor, x) for x in args]
         result = function(*inputs, **kwargs)
         if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
             raise GradientError(
-                f"custom_gradient: {function.__name__} must return a value and a function that "
-                f"computes its gradient, not {result!r}"
+                f"custom_gradient: {name} must return a value and a function that computes its "
+                f"gradient, not {result!r}"
             )
         value, gradient = result
         several = value if isinstance(value, tuple) else (value,)
-        outputs = [conversion.as_tensor(y) for y in several]
-        found = _attach(function.__name__, gradient, inputs, outputs)
+        outputs = [conversion.named(name, conversion.as_tensor, y) for y in several]
+        found = _attach(name, gradient, inputs, outputs)
         return found if isinstance(value, tuple) else found[0]
 
     return wrapped
@@ -300,7 +303,7 @@ class _Attached(Op):
     def _checked(self, gradient: Any, x: Tensor, i: int) -> Tensor | None:
         if gradient is None:
             return None
-        found = conversion.as_tensor(gradient, like=x)
+        found = conversion.named(self.name, conversion.as_tensor, gradient, None, x)
         if found.shape != x.shape:
             raise ShapeError(
                 f"{self.name}: its gradient gave a cotangent of shape {found.shape} for argument "

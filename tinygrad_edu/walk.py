@@ -240,7 +240,7 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     ):
         start = cotangent
     else:
-        given = conversion.as_tensor(cotangent, like=target)
+        given = conversion.named(where, conversion.as_tensor, cotangent, None, target)
         if given.shape != target.shape:
             raise ShapeError(
                 f"{where}: a cotangent of shape {given.shape} does not fit a target of shape "
