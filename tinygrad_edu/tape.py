@@ -349,11 +349,11 @@ class GradientTape:
             raise self._used_up("walked")
         where = "GradientTape.gradient"
         pending: dict[Node | None, Any] = {}
-        targets, shape = tree.flatten(target)
+        targets = tree.leaves(target)
         if output_gradients is None:
             given: list[Any] = [None] * len(targets)
         else:
-            given = _cotangents(shape, output_gradients, where)
+            given = _cotangents(target, output_gradients, where)
         for end, cotangent in zip(targets, given, strict=True):
             walk.seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
@@ -399,8 +399,9 @@ class GradientTape:
         return "\n".join([title, *describe(self._records)])
 
 
-def _cotangents(shape: tree.Structure, given: Any, where: str) -> list[Any]:
+def _cotangents(target: Any, given: Any, where: str) -> list[Any]:
     """What `output_gradients` gives for each target; a row of them may be a list or a tuple."""
+    shape = tree.flatten(target)[1]
     found = tree.leaves_like(shape, given)
     if found is None and dict not in (shape.kind, type(given)):
         found = tree.leaves(given)
