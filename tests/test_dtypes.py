@@ -120,6 +120,14 @@ def test_an_integer_among_floats_is_exact_where_integers_are_asked_for() -> None
     assert edu.tensor([2**53 + 1, 1.5], "int64").tolist() == [2**53 + 1, 1]
 
 
+@pytest.mark.parametrize("make", [edu.tensor, edu.asarray])
+def test_numbers_beside_tensors_are_of_the_dtype_that_is_asked_for(make: Any, device: str) -> None:
+    x = make([[edu.tensor(1.0), 0.1], [2**40, 0.2]], dtype="float64")
+    assert (x.tolist(), x.dtype, x.device) == ([[1.0, 0.1], [2**40, 0.2]], "float64", device)
+    with pytest.raises(edu.errors.DtypeError, match="300 does not fit in uint8"):
+        make([edu.tensor(1), 300], dtype="uint8")
+
+
 @pytest.mark.parametrize(
     ("data", "dtype", "words"),
     [

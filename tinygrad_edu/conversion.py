@@ -42,7 +42,7 @@ def tensor(
     """
     where = backends.find(device) if device is not None else None
     if _holds_tensors(data) and not isinstance(data, Operators):
-        data = ops.stop_gradient(_stacked(data))
+        data = ops.stop_gradient(_stacked(data, dtype))
     if isinstance(data, Operators):
         given = data.value
         where = where or given._device
@@ -74,7 +74,7 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
     if isinstance(x, Operators):
         found = x.value
     elif _holds_tensors(x):
-        found = _stacked(x)
+        found = _stacked(x, dtype)
     else:
         where = backends.current() if like is None else like.device
         kind = type(like) if isinstance(like, Tensor) else Tensor
@@ -169,9 +169,17 @@ def _holds_tensors(data: Any) -> bool:
     return isinstance(data, Operators)
 
 
-def _stacked(data: Any) -> Tensor:
-    """Nested lists that hold Tensors as one Tensor, joined by an operation that is recorded."""
-    return ops.stack([_stacked(x) if isinstance(x, (list, tuple)) else x for x in data])
+def _stacked(data: Any, dtype: DTypeLike = None) -> Tensor:
+    """Nested lists that hold Tensors as one Tensor, joined by an operation that is recorded. Its
+    numbers are of `dtype`; beside Tensors they would be narrower."""
+    parts = []
+    for x in data:
+        if isinstance(x, (list, tuple)):
+            x = _stacked(x, dtype)
+        elif dtype is not None and not isinstance(x, Operators):
+            x = to_array(x, dtypes.as_dtype(dtype))
+        parts.append(x)
+    return ops.stack(parts)
 
 
 def to_array(data: Any, dtype: DType | None = None) -> np.ndarray:
