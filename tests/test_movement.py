@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 from numpy.testing import assert_array_equal
 
 import tinygrad_edu as edu
-from tinygrad_edu import ops
+from tinygrad_edu import errors, ops
 
 X = np.arange(24.0).reshape(2, 3, 4)
 
@@ -43,6 +43,41 @@ def test_pad_takes_constants_in_numpys_forms(values: Any) -> None:
     width = ((1, 2), (0, 1), (2, 0))
     expected = np.pad(X, width, constant_values=values)
     assert_array_equal(ops.pad(X, width, constant_values=values).numpy(), expected)
+
+
+def test_booleans_stay_booleans_where_zeros_are_put_among_them() -> None:
+    mask = np.array([[True, True, False], [True, False, True]])
+    for found, wanted in [
+        (ops.tril(mask), np.tril(mask)),
+        (ops.triu(mask, k=1), np.triu(mask, 1)),
+        (ops.pad(mask, 1), np.pad(mask, 1)),
+        (ops.pad(mask, 1, constant_values=1), np.pad(mask, 1, constant_values=1)),
+    ]:
+        assert found.dtype == bool
+        assert_array_equal(found.numpy(), wanted)
+
+
+def test_a_triangle_may_begin_far_outside() -> None:
+    assert_array_equal(ops.tril(X, k=10**30).numpy(), X)
+    assert_array_equal(ops.triu(X, k=10**30).numpy(), 0 * X)
+
+
+def test_roll_along_no_axis_moves_nothing() -> None:
+    assert_array_equal(ops.roll(X, 1, axis=()).numpy(), np.roll(X, 1, ()))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: ops.tril(X, k="1"), "tril: k is an integer, not '1'"),
+        (lambda: ops.triu(X, k=1.5), "triu: k is an integer, not 1.5"),
+        (lambda: ops.rot90(X, 1, 1), "rot90: takes two axes, each once, not 1"),
+        (lambda: ops.concat([X[0, 0], 1.0]), r"concat: shapes \(4,\) and \(\) must agree"),
+    ],
+)
+def test_what_movements_cannot_take_is_named(function: Any, message: str) -> None:
+    with pytest.raises(errors.Error, match=message):
+        function()
 
 
 @settings(max_examples=150, deadline=None)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, batching, conversion, dtypes, tape, tensors
-from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis
+from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
 from ..backends import Array, Device
 from ..dispatch import apply, unary
 from ..errors import ArgumentError, DtypeError, ShapeError
@@ -258,7 +258,8 @@ class Concat(Op):
         shape = xs[0].shape
         axis = normalize_axis("concat", axis, len(shape))
         for x in xs:
-            if (*x.shape[:axis], *x.shape[axis + 1 :]) != (*shape[:axis], *shape[axis + 1 :]):
+            same = (*x.shape[:axis], *x.shape[axis + 1 :]) == (*shape[:axis], *shape[axis + 1 :])
+            if len(x.shape) != len(shape) or not same:
                 raise ShapeError(
                     f"concat: shapes {shape} and {x.shape} must agree except along axis {axis}"
                 )
@@ -717,6 +718,8 @@ def roll(
     shifts = _wholes("roll", _listed(shift))
     if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
         raise ArgumentError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    if not shifts or not axes:
+        return x
     count = max(len(shifts), len(axes))
     for a, n in zip(axes * (count // len(axes)), shifts * (count // len(shifts)), strict=True):
         n = n % x.shape[a] if x.shape[a] else 0
@@ -744,9 +747,9 @@ def rot90(x: TensorLike, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
 
 
 def _two_axes(name: str, x: Tensor, axes: Sequence[int]) -> list[int]:
-    found = [normalize_axis(name, a, x.ndim) for a in axes]
+    found = [normalize_axis(name, a, x.ndim) for a in _listed(axes)]
     if len(found) != 2 or found[0] == found[1]:
-        raise ArgumentError(f"{name}: takes two axes, each once, not {tuple(axes)}")
+        raise ArgumentError(f"{name}: takes two axes, each once, not {axes!r}")
     return found
 
 
@@ -787,6 +790,8 @@ def pad(x: TensorLike, pad_width: Any, mode: str = "constant", constant_values: 
 
 def _padded(x: Tensor, widths: list[tuple[int, ...]], values: list[list[Any]]) -> Tensor:
     """x with numbers around it: in one go, or, where they differ, axis by axis."""
+    if x.dtype == dtypes.bool_:
+        values = [[bool(v) if v in (0, 1) else v for v in pair] for pair in values]
     given = {value for pair in values for value in pair}
     for value in given:
         kind: Any = type(value)
@@ -823,8 +828,7 @@ def tril(x: TensorLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1., 0., 0.],
             [1., 1., 0.]], dtype=float64)
     """
-    x = conversion.as_tensor(x)
-    return _triangle("tril", x, lambda rows, columns: np.tri(rows, columns, k, bool))
+    return _triangle("tril", x, k, lambda rows, columns, k: np.tri(rows, columns, k, bool))
 
 
 def triu(x: TensorLike, /, *, k: int = 0) -> Tensor:
@@ -835,14 +839,19 @@ def triu(x: TensorLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1., 1., 1.],
             [0., 1., 1.]], dtype=float64)
     """
+    return _triangle("triu", x, k, lambda rows, columns, k: ~np.tri(rows, columns, k - 1, bool))
+
+
+def _triangle(
+    name: str, x: TensorLike, k: int, kept: Callable[[int, int, int], np.ndarray]
+) -> Tensor:
     x = conversion.as_tensor(x)
-    return _triangle("triu", x, lambda rows, columns: ~np.tri(rows, columns, k - 1, bool))
-
-
-def _triangle(name: str, x: Tensor, kept: Callable[[int, int], np.ndarray]) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(f"{name}: takes matrices, of at least two dimensions, not {x.shape}")
-    return elementwise.where(kept(*x.shape[-2:]), x, 0)
+    rows, columns = x.shape[-2:]
+    within = min(max(whole(name, "k", k), -rows), columns)  # NumPy's is an integer of 64 bits
+    zero = False if x.dtype == dtypes.bool_ else 0
+    return elementwise.where(kept(rows, columns, within), x, zero)
 
 
 def diagonal(x: TensorLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
