@@ -388,6 +388,7 @@ def test_choice_takes_slices_along_an_axis() -> None:
     assert_array_equal(found.numpy()[1], found.numpy()[0] + 4)
     assert random.choice(KEY, x).shape == (4,)
     assert random.choice(KEY, 3).shape == ()
+    assert random.choice(KEY, 3, p=[0.2, 0.3, 0.5]).shape == ()
 
 
 # Gradients

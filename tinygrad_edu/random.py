@@ -738,7 +738,7 @@ def _weighed(key: Key | Tensor, shape: Shape, chances: Tensor, replace: bool) ->
     if replace:
         total = ops.cumulative_sum(chances)
         fractions = _moved(_fractions(key, shape, chances.dtype), chances._device)
-        return ops.searchsorted(total, total[-1:] * (1.0 - fractions))
+        return ops.searchsorted(total, total[-1] * (1.0 - fractions))
     # The Gumbel trick again: the largest are a sample (Kool, van Hoof and Welling, "Stochastic
     # beams and where to find them", 2019).
     possible = chances > 0
