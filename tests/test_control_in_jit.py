@@ -220,6 +220,22 @@ def test_a_number_takes_the_dtype_it_has_after_a_turn() -> None:
     as_eager(lambda x, c: ops.fori_loop(0, 3, lambda i, y: y * x, c), wide, 2.0)
 
 
+@pytest.mark.parametrize("x", [np.float64(1.5), np.float16(1.5), np.int64(3), np.int8(3)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.fori_loop(0, 2, lambda _, c: c * 2, x),
+        lambda x: ops.while_loop(lambda c: c < 9, lambda c: c + x, x),
+        lambda x: ops.while_loop(lambda c: c < 9, lambda c: c + x, x, maximum_iterations=3),
+        lambda x: ops.scan(lambda c, _: (c * c, c), x, length=2),
+        lambda x: ops.cond(x > 1, lambda c: c * 2, lambda c: c, x),
+        lambda x: ops.cond(x > 1, lambda: x * 2, lambda: x),
+    ],
+)
+def test_numbers_of_numpy_keep_their_dtype(function: Callable[..., Any], x: Any) -> None:
+    as_eager(function, x)
+
+
 def test_structures_go_around_and_come_out() -> None:
     def f(x: Any) -> Any:
         first = {"a": (x, x.sum()), "b": [None, x > 0]}

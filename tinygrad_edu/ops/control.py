@@ -323,7 +323,7 @@ def _require(name: str, graph: Graph, given: Sequence[Aval]) -> None:
     """Raise ShapeError unless a graph takes these operands."""
     wanted = [x.aval for x in graph.inputs]
     if wanted != list(given):
-        texts = [", ".join(map(str, avals)) or "nothing" for avals in (wanted, given)]
+        texts = [", ".join(builtins.map(str, avals)) or "nothing" for avals in (wanted, given)]
         raise ShapeError(f"{name}: its graph takes {texts[0]}, and not {texts[1]}")
 
 
@@ -515,16 +515,26 @@ def _leaves_of(function: Callable[[], Structure]) -> _Leaves:
 
 def _leaves(result: Structure) -> _Leaves:
     leaves, structure = tree.flatten(result)
-    found = [conversion.as_tensor(x) for x in leaves]
+    found = [_settled(conversion.as_tensor(x)) for x in leaves]
     return _Leaves(found, [_number(x) for x in leaves], structure)
 
 
+def _settled(x: Tensor) -> Tensor:
+    """One of NumPy's numbers in a trace, which operations would take for one of Python's, as a
+    Tensor of its dtype."""
+    data = x._data
+    if not isinstance(data, tracing.Traced) or data.weak is None or _number(x) is not None:
+        return x
+    return tensors.wrap(type(x), data.device.cast(data, x.dtype), x._device, x._record)
+
+
 def _number(x: Any) -> type | None:
-    """The type of the Python number that x is, or stands for in a trace."""
+    """The type of the Python number that x is, or stands for in a trace; None for NumPy's numbers,
+    which have a dtype."""
     if isinstance(x, (bool, int, float)):
-        return type(x)
-    data = tracing.innermost(x) if isinstance(x, Tensor) else None
-    return getattr(data, "weak", None)
+        return None if hasattr(x, "dtype") else type(x)
+    weak = getattr(tracing.innermost(x), "weak", None) if isinstance(x, Tensor) else None
+    return weak if weak is None or dtypes.as_dtype(weak) == x.dtype else None
 
 
 def _common(name: str, column: Sequence[Tensor], numbers: Sequence[type | None]) -> DType:
