@@ -5,6 +5,7 @@ That they are right for every operation is shown in reference_tests.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -105,6 +106,13 @@ def test_jacobian_of_nothing() -> None:
 def test_hessian_is_symmetric_and_exact() -> None:
     found = edu.hessian(lambda x: ops.sum(x) ** 3)(A)
     assert_allclose(found, np.full((3, 3), 36.0))
+
+
+def test_checkpoint_takes_functions_without_a_name() -> None:
+    for function in (ops.sin, functools.partial(ops.multiply, 2.0)):
+        wanted = edu.grad(lambda x, f=function: f(x).sum())(A)
+        found = edu.grad(lambda x, f=function: edu.checkpoint(f)(x).sum())(A)
+        assert_array_equal(found.numpy(), wanted.numpy())
 
 
 def test_checkpoint_keeps_inputs_only_and_computes_again() -> None:
@@ -337,7 +345,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Error], str]] = {
         lambda: edu.vjp(lambda x: (x, x), A)[1](A), GradientError, "structure"
     ),
     "cotangent of another shape": (
-        lambda: edu.vjp(lambda x: x, A)[1](B[:2]), ShapeError, "cotangent"
+        lambda: edu.vjp(lambda x: x, A)[1](B[:2]), ShapeError, "vjp: the cotangent"
     ),
     "an integer argument": (lambda: edu.vjp(lambda x: x, np.arange(3)), DtypeError, "float"),
     "tangents of another structure": (
@@ -345,18 +353,27 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Error], str]] = {
     ),
     "primals without a tuple": (lambda: edu.jvp(lambda x: x, A, B), ArgumentError, "tuples"),
     "tangents of another shape": (
-        lambda: edu.jvp(lambda x: x, (A,), (B[:2],)), ShapeError, "cotangent|tangent"
+        lambda: edu.jvp(lambda x: x, (A,), (B[:2],)), ShapeError, "jvp: the tangent"
     ),
     "jacobian of an integer": (
         lambda: edu.jacobian(lambda x: ops.argmax(x))(A), DtypeError, "jacobian"
     ),
     "hessian of a vector": (lambda: edu.hessian(lambda x: x)(A), GradientError, "scalar"),
     "no such argument": (lambda: edu.jacobian(lambda x: x, argnums=3)(A), ArgumentError, "3"),
+    "one argument twice": (
+        lambda: edu.grad(lambda x, y: (x * y).sum(), (0, -2))(A, B), ArgumentError, "twice"
+    ),
     "no function": (lambda: edu.jacobian(3), ArgumentError, "jacobian"),  # type: ignore[arg-type]
     "modes": (
         lambda: edu.check_grads(ops.sin, [A], modes=("sideways",)), ArgumentError, "modes"
     ),
     "order": (lambda: edu.check_grads(ops.sin, [A], order=0), ArgumentError, "order"),
+    "arguments without a list": (
+        lambda: edu.check_grads(ops.sin, A), ArgumentError, "args is a list"  # type: ignore[arg-type]
+    ),
+    "an integer to check": (
+        lambda: edu.check_grads(ops.sin, [np.arange(3)]), DtypeError, "int64"
+    ),
     "no value": (lambda: edu.check_grads(lambda x: None, [A]), GradientError, "no Tensor"),
 }  # fmt: skip
 

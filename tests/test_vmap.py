@@ -210,6 +210,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "one result for all": (
         lambda: edu.vmap(lambda x: x, out_axes=None)(X), ArgumentError, "out_axes"
     ),
+    "no such axis of a result": (
+        lambda: edu.vmap(lambda x: x, out_axes=5)(X), ArgumentError, "vmap: out_axes .* axis 5"
+    ),
+    "an axis that is text": (lambda: edu.vmap(lambda x: x, in_axes="0")(X), ArgumentError, "'0'"),
     "an index out of range": (lambda: edu.vmap(lambda x: x[3])(X), OutOfRangeError, "3"),
     "shapes": (lambda: edu.vmap(lambda x: x + edu.ones(4))(X), ShapeError, r"\(3,\) and \(4,\)"),
     "a function": (lambda: edu.vmap(3), ArgumentError, "function"),  # type: ignore[arg-type]

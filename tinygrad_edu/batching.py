@@ -217,10 +217,10 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
 def _examples(x: Any, axis: int, number: int) -> Tensor:
     """An argument's examples, along the first axis."""
     found = conversion.as_tensor(x)
-    if not -found.ndim <= axis < found.ndim:
+    if not isinstance(axis, (int, np.integer)) or not -found.ndim <= axis < found.ndim:
         raise ArgumentError(
-            f"vmap: there is no axis {axis} in a value of shape {found.shape} (number {number} of "
-            "the arguments' values); in_axes=None has the same for all examples"
+            f"vmap: there is no axis {axis!r} in a value of shape {found.shape} (number {number} "
+            "of the arguments' values); in_axes=None has the same for all examples"
         )
     return ops.moveaxis(found, axis, 0) if axis % found.ndim else found
 
@@ -230,6 +230,11 @@ def _result(batch: Batch, x: Any, axis: int | None) -> Tensor:
     found = conversion.as_tensor(x)
     if axis is not None:
         every = batch.leave(found)
+        if not isinstance(axis, (int, np.integer)) or not -every.ndim <= axis < every.ndim:
+            raise ArgumentError(
+                f"vmap: out_axes has the examples along axis {axis!r} of a result that has shape "
+                f"{found.shape} without them"
+            )
         return ops.moveaxis(every, 0, axis) if axis else every
     if found._device is batch and found._data.mapped:
         raise ArgumentError("vmap: out_axes is None for a result that differs between examples")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from . import conversion, ops, tree
+from . import conversion, dtypes, ops, tree
 from .derivatives import jvp
-from .errors import ArgumentError, GradientError
+from .errors import ArgumentError, DtypeError, GradientError
 from .tensors import Tensor
 from .transforms import grad
 
@@ -58,8 +58,16 @@ by reverse mode 3, by differences 6 (off by 3, at most 6e-06)
             "check_grads: order is a number from 1, and modes are of 'reverse' and 'forward', not "
             f"{order!r} and {tuple(modes)!r}"
         )
+    if not isinstance(args, (tuple, list)):
+        raise ArgumentError(f"check_grads: args is a list with an entry an argument, not {args!r}")
     leaves, structure = tree.flatten(tuple(args))
     points = [np.array(_point(x)) for x in leaves]
+    for x in points:
+        if not dtypes.is_float(x.dtype):
+            raise DtypeError(
+                f"check_grads: no gradient flows through dtype {x.dtype} (shape {x.shape}): use a "
+                "float dtype, for example x.astype('float32')"
+            )
 
     def of_leaves(*given: Any) -> Tensor:
         return _weighed(function(*structure.unflatten(given)))

@@ -36,7 +36,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     Tensor(1., dtype=float32)
     """
 
-    name = getattr(function, "__name__", "custom_gradient")  # which a partial has none of
+    name = _name(function)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -93,12 +93,17 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
             )
             return found
 
-        attached = _attach(function.__name__, gradient, inputs, outputs)
+        attached = _attach(_name(function), gradient, inputs, outputs)
         for i, y in zip(chosen, attached, strict=True):
             leaves[i] = y
         return structure.unflatten(leaves)
 
     return kept
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """What a function is called; operations and partial functions have no name of their own."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _is_sloped(y: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import batching, conversion, dtypes, ops, tape, tree, walk
-from .errors import ArgumentError, GradientError
+from .errors import ArgumentError, GradientError, ShapeError
 from .tensors import Tensor
 from .transforms import (
     Argnums,
@@ -57,11 +57,9 @@ def vjp(
                 f"vjp: a cotangent has the structure of the value, {shape.unflatten(targets)!r}, "
                 f"and not of {cotangents!r}"
             )
-        found = recording.gradient(
-            list(itertools.compress(targets, sloped)),
-            inner,
-            list(itertools.compress(given, sloped)),
-        )
+        ends, pulled_from = (list(itertools.compress(xs, sloped)) for xs in (targets, given))
+        _require_shapes("vjp", "the cotangent of a value", ends, pulled_from)
+        found = recording.gradient(ends, inner, pulled_from)
         pulled: tuple[Any, ...] = structure.unflatten(filled(found, inner))
         return pulled
 
@@ -89,13 +87,14 @@ def jvp(
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise ArgumentError("jvp: primals and tangents are tuples, with an entry an argument")
-    structure = tree.flatten(tuple(primals))[1]
+    leaves, structure = tree.flatten(tuple(primals))
     directions = tree.leaves_like(structure, tuple(tangents))
     if directions is None:
         raise ArgumentError(
             f"jvp: tangents have the structure of the arguments, {tuple(primals)!r}, and not of "
             f"{tuple(tangents)!r}"
         )
+    _require_shapes("jvp", "the tangent of an argument", leaves, directions)
     value, pull_back, *aux = vjp(function, *primals, has_aux=has_aux)
     outputs, shape = tree.flatten(value)
     with tape.GradientTape() as linear:
@@ -109,6 +108,13 @@ def jvp(
         for y in cotangents
     ]
     return (value, shape.unflatten(slopes), *aux)
+
+
+def _require_shapes(name: str, what: str, wanted: Sequence[Any], given: Sequence[Any]) -> None:
+    for row in zip(wanted, given, strict=True):
+        x, y = map(conversion.as_tensor, row)
+        if x.shape != y.shape:
+            raise ShapeError(f"{name}: {what} of shape {x.shape} has this shape too, not {y.shape}")
 
 
 def _generic(y: Tensor) -> Tensor:

@@ -96,6 +96,8 @@ def argument(args: Sequence[Any], number: int) -> Any:
 def exchanged(args: Sequence[Any], numbers: Sequence[int], given: Sequence[Any]) -> list[Any]:
     """The arguments, with others in the place of those of these numbers."""
     every = list(args)
+    if len(numbers) > 1 and len({number % len(every) for number in numbers}) < len(numbers):
+        raise ArgumentError(f"grad: argnums {tuple(numbers)} names an argument twice")
     for number, other in zip(numbers, given, strict=True):
         every[number] = other
     return every
