@@ -12,7 +12,7 @@ import pytest
 
 import tinygrad_edu as edu
 from tinygrad_edu import ops
-from tinygrad_edu.errors import OutOfRangeError
+from tinygrad_edu.errors import ArgumentError, OutOfRangeError
 
 INF = math.inf
 
@@ -69,6 +69,44 @@ def test_a_class_that_is_not_there_is_refused() -> None:
         for from_logits in (True, False):
             with pytest.raises(OutOfRangeError, match=rf"class {wrong} is not one of 3"):
                 ops.sparse_categorical_crossentropy([wrong], np.ones((1, 3)), from_logits)
+
+
+@pytest.mark.parametrize("epsilon", [-1e-3, math.nan, None, "small"])
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("batch_norm", ()),
+        ("batch_normalization", (np.zeros(3), np.ones(3))),
+        ("group_norm", (3,)),
+        ("layer_norm", ()),
+        ("rms_norm", ()),
+    ],
+)
+def test_an_epsilon_is_a_number_from_0_on(name: str, args: Any, epsilon: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"{name}: epsilon is a number from 0 on, not "):
+        getattr(ops, name)(np.ones((2, 3)), *args, epsilon=epsilon)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ops.huber([0.0], [1.0], delta=-1.0), "huber: delta is a number above 0, not -1.0"),
+        (lambda: ops.huber([0.0], [1.0], delta=None), "huber: delta is a number above 0"),  # type: ignore[arg-type]
+        (lambda: edu.losses.huber([0.0], [1.0], -1.0), "huber: delta is a number above 0"),
+        (lambda: ops.var([0.0], correction="1"), "var: correction is a number, not '1'"),  # type: ignore[arg-type]
+        (lambda: ops.std([0.0], correction=math.nan), "std: correction is a number, not nan"),
+        (lambda: ops.matrix_rank(np.eye(2), rtol="1"), "matrix_rank: rtol is a number"),  # type: ignore[arg-type]
+        (lambda: ops.pinv(np.eye(2), rtol="1"), "pinv: rtol is a number"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_number_that_does_not_fit_is_named(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        call()
+
+
+def test_a_batch_norm_of_no_features_is_over_all_elements() -> None:
+    y, average, variance = ops.batch_norm(np.array([1.0, 3.0]), axis=(), epsilon=0.0)
+    assert (y.tolist(), average.item(), variance.item()) == ([-1.0, 1.0], 2.0, 1.0)
 
 
 def test_what_is_all_alike_normalizes_to_0_without_nan() -> None:

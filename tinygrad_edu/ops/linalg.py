@@ -24,7 +24,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import batching, conversion, dtypes
-from ..arguments import Axis, Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
+from ..arguments import (
+    Axis,
+    Shape,
+    broadcast_shapes,
+    normalize_axes,
+    normalize_axis,
+    not_negative,
+    whole,
+)
 from ..backends import Array
 from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
@@ -346,6 +354,8 @@ class Pinv(OfMatrices):
     )
 
     def __call__(self, x: TensorLike, /, *, rtol: float | None = None) -> Tensor:
+        if rtol is not None:
+            rtol = not_negative("pinv", "rtol", rtol)
         found: Tensor = super().__call__(x, rtol=rtol)
         return found
 
@@ -377,7 +387,7 @@ def _of_pinv(g: Tensor, p: Tensor, x: Tensor) -> Tensor:
 
 def _rtol(rtol: float | None, shape: Shape, dtype: DType) -> float:
     if rtol is not None:
-        return float(rtol)
+        return rtol
     return builtins.max(shape[-2:]) * _eps(dtype)
 
 
@@ -1044,6 +1054,8 @@ def matrix_rank(x: TensorLike, /, *, rtol: float | None = None) -> Tensor:
     >>> matrix_rank([[1.0, 2.0], [2.0, 4.0]])
     Tensor(1, dtype=int32)
     """
+    if rtol is not None:
+        rtol = not_negative("matrix_rank", "rtol", rtol)
     x = stop_gradient(as_float(x))
     values = svdvals(astype(x, dtypes.float32) if dtypes.is_half(x.dtype) else x)
     limit = values[..., :1] * _rtol(rtol, x.shape, x.dtype)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from .. import conversion, dtypes
-from ..arguments import Axis, normalize_axis
+from ..arguments import Axis, normalize_axis, positive
 from ..backends import Array
 from ..dispatch import apply, binary, unary
 from ..errors import DtypeError, ShapeError
 from ..op import Aval, Binary, Op
-from ..tensors import Tensor, TensorLike
+from ..tensors import Operators, Tensor, TensorLike
 from .activations import relu, softplus
 from .creation import ones_like
 from .elementwise import abs, clip, log, sigmoid, sqrt, square, through_float32, where
@@ -80,6 +80,8 @@ def huber(
     >>> huber([0.0, 0.0], [1.0, 3.0])
     Tensor(1.5, dtype=float32)
     """
+    if not isinstance(delta, Operators):
+        positive("huber", "delta", delta)
     y_true, y_pred = _alike("huber", y_true, y_pred)
     error = y_true - y_pred
     near = clip(error, -delta, delta)

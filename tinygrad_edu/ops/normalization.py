@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import dtypes, tape
-from ..arguments import Axis, normalize_axes, normalize_axis, whole
+from ..arguments import Axis, normalize_axes, normalize_axis, not_negative, whole
 from ..backends import Array
 from ..conversion import as_tensor
 from ..dispatch import apply, unary
 from ..errors import ArgumentError, ShapeError
 from ..op import Aval, Op
-from ..tensors import Tensor, TensorLike
+from ..tensors import Operators, Tensor, TensorLike
 from . import movement
 from .elementwise import astype, identity, sqrt, square, stop_gradient
 from .kernels import constants, dots, in_float32, row_of_ones, sum_up, total
@@ -406,7 +406,7 @@ def layer_norm(
     x = as_tensor(x)
     ndim = x._data.ndim
     axes = normalize_axes("layer_norm", axis, ndim)
-    params = {"axis": axes, "epsilon": epsilon}
+    params = {"axis": axes, "epsilon": _small("layer_norm", epsilon)}
     if gamma is None or beta is None or axes != tuple(range(ndim - len(axes), ndim)):
         return _scaled("layer_norm", unary(standardize, x, params), gamma, beta, axes)
     scale = _of_feature("layer_norm", "scale", gamma, x, axes)
@@ -435,7 +435,7 @@ def rms_norm(
     """
     x = as_tensor(x)
     axes = normalize_axes("rms_norm", axis, x._data.ndim)
-    found = unary(root_mean_square, x, {"axis": axes, "epsilon": epsilon})
+    found = unary(root_mean_square, x, {"axis": axes, "epsilon": _small("rms_norm", epsilon)})
     return _scaled("rms_norm", found, scale, None, axes)
 
 
@@ -509,7 +509,8 @@ def _whitened(
     epsilon: float,
 ) -> Tensor:
     """What is left of x without its mean, divided by the spread, scaled and moved."""
-    factor = (_of_feature(name, "variance", variance, centered, axes) + epsilon) ** -0.5
+    spread = _of_feature(name, "variance", variance, centered, axes) + _small(name, epsilon)
+    factor = spread**-0.5
     if scale is not None:
         factor = factor * _of_feature(name, "scale", scale, centered, axes)
     return _scaled(name, centered * factor, None, offset, axes)
@@ -548,8 +549,16 @@ def group_norm(
     shape = x.shape
     grouped = reshape(x, (*shape[:axis], groups, features // groups, *shape[axis + 1 :]))
     axes = tuple([a for a in range(1, grouped.ndim) if a != axis])
-    found = unary(standardize, grouped, {"axis": axes, "epsilon": epsilon})
+    found = unary(standardize, grouped, {"axis": axes, "epsilon": _small("group_norm", epsilon)})
     return _scaled("group_norm", reshape(found, shape), gamma, beta, (axis,))
+
+
+def _small(name: str, epsilon: Any) -> Any:
+    """An epsilon as it was given. Raises ArgumentError for a number below 0, and for no number."""
+    known = epsilon.__class__ is float and epsilon >= 0.0
+    if not known and not isinstance(epsilon, Operators):
+        not_negative(name, "epsilon", epsilon)
+    return epsilon
 
 
 def _scaled(
@@ -580,7 +589,7 @@ def _of_feature(
             f"{shape}, has along axis {axes if len(axes) > 1 else axes[0]}"
         )
     found = astype(found, x._data.dtype)
-    if axes[0] == len(shape) - len(axes):  # the last axes
+    if not axes or axes[0] == len(shape) - len(axes):  # the last axes
         return found
     others = [a for a in range(len(shape)) if a not in axes]
     return reshape(found, kept_shape(shape, others))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import conversion, dtypes, tape
-from ..arguments import Axis, Shape, normalize_axes, normalize_axis
+from ..arguments import Axis, Shape, normalize_axes, normalize_axis, number
 from ..backends import Array
 from ..dispatch import apply, unary
 from ..dtypes import DType, DTypeLike
@@ -545,6 +545,8 @@ class Var(Reduction):
         x = as_float(x)
         ndim = x._data.ndim
         axes = _every(ndim) if axis is None else normalize_axes(self.name, axis, ndim)
+        if correction.__class__ not in (int, float) or correction != correction:
+            correction = number(self.name, "correction", correction)
         return unary(self, x, {"axis": axes, "correction": correction, "keepdims": keepdims})
 
     def kernel(self, xp: Any) -> Callable[..., Any]:
