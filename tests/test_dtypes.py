@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -246,3 +247,22 @@ def test_a_python_number_beside_a_tensor_stays_a_number(dtype: str) -> None:
         x**2
     assert "power(a " in repr(tape)
     assert ", 2)" in repr(tape)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "name"),
+    [
+        (lambda: edu.sum(None), "sum"),
+        (lambda: edu.ones(2).dot(None), "dot"),
+        (lambda: edu.concat([edu.ones(2), "a"]), "concat"),
+        (lambda: edu.layer_norm("a"), "layer_norm"),
+        (lambda: edu.jit(lambda x: edu.softmax({1: x}))(edu.ones(2)), "softmax"),
+        (lambda: edu.vmap(edu.sum)("a"), "vmap"),
+        (lambda: edu.losses.mean_squared_error("a", [1.0]), "mean_squared_error"),
+    ],
+)
+def test_what_is_no_tensor_is_refused_in_the_name_of_what_was_called(
+    attempt: Callable[[], Any], name: str
+) -> None:
+    with pytest.raises(edu.errors.DtypeError, match=f"^{name}: a Tensor holds numbers, not "):
+        attempt()

@@ -216,7 +216,7 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
 
 def _examples(x: Any, axis: int, number: int) -> Tensor:
     """An argument's examples, along the first axis."""
-    found = conversion.as_tensor(x)
+    found = conversion.named("vmap", conversion.as_tensor, x)
     if not isinstance(axis, (int, np.integer)) or not -found.ndim <= axis < found.ndim:
         raise ArgumentError(
             f"vmap: there is no axis {axis!r} in a value of shape {found.shape} (number {number} "

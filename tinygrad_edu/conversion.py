@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import backends, dtypes, traces
+from . import backends, dtypes, lines, traces
 from .backends import Device
 from .dtypes import DType, DTypeLike
 from .errors import DeviceError, DtypeError, ShapeError
@@ -78,7 +78,13 @@ def as_tensor(x: Any, dtype: DType | None = None, like: Operators | None = None)
     else:
         where = backends.current() if like is None else like.device
         kind = type(like) if isinstance(like, Tensor) else Tensor
-        found = wrap(kind, where.from_numpy(to_array(x, dtype)), where, None)
+        try:
+            array = to_array(x, dtype)
+        except (DtypeError, ShapeError) as error:
+            if sys._getframe(1).f_code is named.__code__:
+                raise
+            raise type(error)(f"{lines.called()}: {error}") from None
+        found = wrap(kind, where.from_numpy(array), where, None)
     return found if dtype is None or found.dtype == dtype else ops.astype(found, dtype)
 
 

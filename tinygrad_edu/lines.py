@@ -78,6 +78,19 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
+def called() -> str:
+    """What of this library the user called: the name of an operation, or of a function."""
+    frame, name = sys._getframe(1), ""
+    while in_library[frame.f_code.co_filename] and frame.f_back is not None:
+        own = frame.f_code.co_name
+        if own == "__call__":
+            own = getattr(frame.f_locals.get("self"), "name", "")
+        if own.isidentifier() and not own.startswith("_"):
+            name = own
+        frame = frame.f_back
+    return name
+
+
 def line_of(code: CodeType, instruction: int) -> str:
     """Where an instruction stands: the file, the line, and what it says."""
     number = code.co_firstlineno

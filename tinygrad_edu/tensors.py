@@ -36,6 +36,7 @@ def _method(name: str) -> Callable[..., Any]:
         return interop.as_method(getattr(ops, name), self, args, kwargs)
 
     method.__name__ = name
+    method.__code__ = method.__code__.replace(co_name=name)  # which errors and tracebacks say
     method.__doc__ = f"See `ops.{name}`."
     return method
 
