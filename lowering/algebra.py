@@ -139,9 +139,11 @@ def _minus(number: float, made: Equation) -> float:
 
 
 def _even(sweep: Sweep, made: Equation) -> Equation | None:
-    """square(-x) is square(x), and abs(-x) is abs(x)."""
+    """square(-x) is square(x), and abs(-x) is abs(x) where numbers have signs."""
     inner = sweep.maker(made.inputs[0], ops.negative)
-    return None if inner is None else instead(made, made.op, inner.inputs[0])
+    if inner is None or (made.op is ops.abs and dtypes.kind(made.outputs[0].dtype) == "u"):
+        return None
+    return instead(made, made.op, inner.inputs[0])
 
 
 def _nothing(sweep: Sweep, made: Equation) -> Value | None:

@@ -767,7 +767,7 @@ def _call(made: Equation, operands: Sequence[str], in_order: bool = True) -> lis
             return [f"np.multiply({', '.join(operands)}, out=@out)"]  # a quarter of BLAS's time
         if in_order and len(given) == 2 and 0 < x.ndim < 3 and 0 < y.ndim < 3:
             return [f"{operands[0]}.dot({operands[1]}, out=@out)"]  # less before BLAS than matmul
-        if in_order and len(given) == 2 and x.ndim > 2 and y.ndim == 2 and out.size:
+        if in_order and len(given) == 2 and x.ndim > 2 and y.ndim == 2 and x.size and out.size:
             # One product of many rows, instead of one for each matrix on the left.
             rows = f"{operands[0]}.reshape((-1, {x.shape[-1]}))"
             return [f"np.matmul({rows}, {operands[1]}, out=@out.reshape((-1, {out.shape[-1]})))"]

@@ -661,6 +661,12 @@ def test_odd_shapes(manner: str, shape: Sequence[int]) -> None:
     assert_allclose(c.numpy(), np.sqrt(x).T)
 
 
+@pytest.mark.parametrize("shapes", [((2, 3, 0), (0, 4)), ((2, 0, 3), (3, 4)), ((0, 2, 3), (3, 4))])
+def test_products_of_stacks_that_have_nothing_to_add(shapes: Sequence[Sequence[int]]) -> None:
+    x, y = [np.ones(shape) for shape in shapes]
+    assert_array_equal(edu.jit(lambda x, y: x @ y)(x, y).numpy(), x @ y)
+
+
 def test_halves_and_bytes_and_truths(manner: str) -> None:
     for dtype in ("float16", "int8", "uint8", "bool"):
         x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)

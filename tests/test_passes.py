@@ -70,6 +70,12 @@ def test_a_whole_zero_keeps_its_sign_among_floats(function: Any) -> None:
     assert bits(found) == bits(expected)
 
 
+def test_the_absolute_value_of_what_has_no_sign() -> None:
+    """-x of unsigned integers is no number below zero, but what is missing to 256."""
+    x = np.array([0, 1, 200], "uint8")
+    assert edu.jit(lambda x: edu.abs(-x))(x).tolist() == [0, 255, 56]
+
+
 def test_the_gradient_of_relu_has_the_same_bits() -> None:
     """That of its result is 0 where that of x is: also for what is not finite, and -0.0."""
     x = np.array([2.0, 0.0, -0.0, -1.0, np.inf, -np.inf, np.nan, 1e-45], "float32")
