@@ -141,7 +141,7 @@ class _Later(Sweep):
         if not self.waiting:
             return self.graph
         for made in self.graph.equations:
-            own = _scaling(made)
+            own = self._moving(made)
             linear = [i for i in _linear(made) if made.inputs[i] in self.pending]
             if own is not None and (own[0] in self.pending or made.outputs[0] in self.waiting):
                 self._joined(made, *own)
@@ -150,6 +150,12 @@ class _Later(Sweep):
             else:
                 self.add(self.updated(made))
         return self.result()
+
+    def _moving(self, made: Equation) -> tuple[Value, _Factor] | None:
+        """The array and the factor; none where the factor is known, and infinite or nearly so."""
+        own = _scaling(made)
+        known = [] if own is None else [self.number(x) for x in (*own[1].scalars, *own[1].under)]
+        return own if all([x is None or _is_plain(x) for x in known]) else None
 
     def _joined(self, made: Equation, x: Value, factor: _Factor) -> None:
         """A multiplication by a factor, which joins that which is pending."""

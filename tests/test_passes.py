@@ -76,6 +76,12 @@ def test_the_absolute_value_of_what_has_no_sign() -> None:
     assert edu.jit(lambda x: edu.abs(-x))(x).tolist() == [0, 255, 56]
 
 
+def test_a_constant_that_is_infinite_stays_before_the_sum() -> None:
+    """inf * -4 + inf * 0 is NaN, and inf * (-4 + 0) is not."""
+    infinite = edu.tensor(np.inf)
+    assert np.isnan(edu.jit(lambda x: edu.sum(x * infinite))(edu.tensor([-4.0, 0.0])).item())
+
+
 def test_the_gradient_of_relu_has_the_same_bits() -> None:
     """That of its result is 0 where that of x is: also for what is not finite, and -0.0."""
     x = np.array([2.0, 0.0, -0.0, -1.0, np.inf, -np.inf, np.nan, 1e-45], "float32")
