@@ -77,6 +77,38 @@ def test_nothing_of_the_users_is_kept_alive() -> None:
     assert [ref() for ref in refs] == [None] * len(refs)
 
 
+def test_what_is_itself_and_no_value_is_not_kept_alive_as_a_static_argument() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.v = edu.Variable([1.0, 2.0])
+
+        @edu.jit
+        def loss(self, x: Any, f: Any, *, last: Any) -> Any:
+            return last(f(self.v * x)).sum()
+
+    def slopes() -> tuple[list[Any], list[list[float]]]:
+        model, f, last, x = Model(), lambda x: x**2, lambda x: x * 3.0, edu.ones(2)
+        refs = [weakref.ref(each) for each in (model, model.v, f, last)]
+        model.loss(x, f, last=last)
+        with edu.GradientTape() as outer:
+            outer.watch(x)
+            with edu.GradientTape() as inner:
+                inner.watch(x)
+                loss = model.loss(x, f, last=last)
+            v = model.v
+            del model, f, last  # the tapes need them still
+            gc.collect()
+            first = inner.gradient(loss, v)
+            del inner, loss
+            gc.collect()
+        return refs, [first.tolist(), outer.gradient(first, x).tolist()]
+
+    refs, found = slopes()
+    assert found == [[6, 12], [12, 24]]
+    gc.collect()
+    assert [ref() for ref in refs] == [None] * 4
+
+
 @pytest.mark.parametrize("threshold", [0, 1])  # the collector never comes; or as often as it can
 def test_state_that_the_function_makes_for_itself_lasts_for_the_call(threshold: int) -> None:
     def step(x: edu.Tensor) -> edu.Tensor:
@@ -167,7 +199,9 @@ def test_tracing_over_and_over_warns_once_and_names_the_argument() -> None:
         (lambda i: ((edu.ones(2), i), {}), "static argument"),
         (lambda i: (([edu.ones(2)] * (i + 1), 0), {}), "structure"),
         (lambda i: ((edu.ones(2), 0), {"name": f"x{i}"}), "'name'.*x6.*x7"),
-        (lambda i: ((edu.Variable(1.0), 0), {}), "Variable"),
+        (lambda i: ((edu.Variable(1.0), 0), {}), "another Variable, then another Variable"),
+        (lambda i: ((edu.ones(2), 0), {"name": lambda: i}), "'name' .another function, then"),
+        (lambda i: (([edu.ones(1), 1.0][i % 2], i), {}), r"then float32\(\) of a number\)"),
     ],
 )
 def test_the_warning_says_what_differs(calls: Callable[[int], Any], words: str) -> None:

@@ -405,10 +405,12 @@ class _Call:
     def template(self) -> _Template:
         """The arguments without their arrays."""
         leaves = [
-            _Fixed(x) if not is_array else None
+            _Static(x) if not is_array else None
             for x, is_array in zip(self._leaves, self._arrays, strict=True)
         ]
-        return _Template(leaves, self.weak, self.structure, self._fixed, self._fixed_names)
+        fixed = {i: _Static(x) for i, x in self._fixed.items()}
+        named = {name: _Static(x) for name, x in self._fixed_names.items()}
+        return _Template(leaves, self.weak, self.structure, fixed, named)
 
     def signature(self) -> _Signature:
         names = tuple(_names(self._jitted.function, self.structure))
@@ -424,21 +426,27 @@ class _Call:
 
 
 class _Template(NamedTuple):
-    """The arguments of a call without their arrays, and without keeping Variables alive."""
+    """The arguments of a call without their arrays, and without keeping Variables alive, or what
+    else is itself and no value."""
 
-    leaves: list[_Fixed | None]
+    leaves: list[_Static | None]
     weak: list[tuple[type, DType] | None]
     structure: tree.Structure
-    fixed: dict[int, Any]
-    named: dict[str, Any]
+    fixed: dict[int, _Static]
+    named: dict[str, _Static]
 
     def filled(self, arrays: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and named arguments, with these in the places of the arrays."""
         given = iter([_weakened(x, weak) for x, weak in zip(arrays, self.weak, strict=True)])
         leaves = [next(given) if leaf is None else leaf() for leaf in self.leaves]
         moving, rest = self.structure.unflatten(leaves)
-        args = [self.fixed.get(i, x) for i, x in enumerate(moving)]
-        return args, {**rest, **self.named}
+        args = [self.fixed[i]() if i in self.fixed else x for i, x in enumerate(moving)]
+        return args, {**rest, **{name: static() for name, static in self.named.items()}}
+
+    def weak_ones(self) -> list[_Static]:
+        """Those arguments that the template does not keep alive."""
+        statics = (*self.leaves, *self.fixed.values(), *self.named.values())
+        return [static for static in statics if static is not None and static.is_weak]
 
 
 def _wide(number: int | float) -> Tensor:
@@ -469,9 +477,9 @@ def _difference(old: _Signature, new: _Signature) -> str:
 def _described(part: Any) -> str:
     kind, *details = part
     if isinstance(kind, type) and issubclass(kind, Tensor):
-        return str(Aval(*details[:2]))
-    variable = isinstance(kind, type) and issubclass(kind, Variable)
-    return "another Variable" if variable else repr(details[0])
+        return str(Aval(*details[:2])) + (" of a number" if details[2] is not None else "")
+    is_itself = issubclass(kind, Variable) or isinstance(details[0], weakref.ref)
+    return f"another {kind.__name__}" if is_itself else repr(details[0])
 
 
 def _names(function: Callable[..., Any], structure: tree.Structure) -> Iterator[str]:
@@ -494,15 +502,28 @@ def _hashable(x: Any, jitted: Jitted[..., Any], where: int | str | None) -> Hash
     try:
         hash(x)
     except TypeError:
-        what = f"static argument {where!r}" if where is not None else "an argument"
+        kind = type(x).__name__
+        what = f"an argument is a {kind}, neither an array nor hashable"
+        if where is not None:
+            what = f"static argument {where!r} is a {kind}, which is not hashable"
         raise TracingError(
-            f"{jitted!r}: {what} is a {type(x).__name__}, neither an array nor hashable, so calls "
-            "with it cannot be told apart: pass a tuple, or a class registered with "
-            "edu.tree.register"
+            f"{jitted!r}: {what}, so calls with it cannot be told apart: pass a tuple, or a class "
+            "registered with edu.tree.register"
         ) from None
     # Equal is not the same: 0.0 equals -0.0, and (1,) equals (1.0,) and (True,).
     exact = [(type(n), repr(n)) for n in tree.leaves(x) if isinstance(n, (Number, np.generic))]
-    return type(x), x, *exact
+    return type(x), _reference(x) or x, *exact
+
+
+def _reference(x: Any) -> weakref.ref[Any] | None:
+    """A weak reference to what equals nothing but itself, such as a model; None for a value."""
+    kind: Any = type(x)
+    if kind.__eq__ is not object.__eq__ or kind.__hash__ is not object.__hash__:
+        return None
+    try:
+        return weakref.ref(x)
+    except TypeError:
+        return None
 
 
 class _Traced:
@@ -625,6 +646,18 @@ class _Fixed:
         return self._get()
 
 
+class _Static(_Fixed):
+    """An argument that is no array: what it is, without keeping alive what is itself and no value,
+    such as the model whose method is called."""
+
+    def __init__(self, x: Any) -> None:
+        super().__init__(x)
+        reference = _reference(x)
+        self.is_weak = reference is not None
+        if reference is not None:
+            self._get = reference
+
+
 class _Program:
     """A lowered trace, ready to be called."""
 
@@ -632,6 +665,7 @@ class _Program:
         self.traced = traced
         self._function = function
         self._template = call.template()
+        self._weak = self._template.weak_ones()
         self.signature = call.signature()
         self.lowered = lowered(traced.graph, traced.device, traced.updates)
         self._local = self.lowered.local  # what is `run` in this thread
@@ -756,7 +790,8 @@ class _Program:
             results = self._results([x._data for x in inputs[: traced.arguments]])
         data = tuple(results[: traced.results])
         parents = tuple([x._record for x in inputs])
-        node = tape.record(JittedCall(self), tuple(inputs), parents, {}, data)
+        made = JittedCall(self, [static() for static in self._weak])
+        node = tape.record(made, tuple(inputs), parents, {}, data)
         outputs = picked(Tensor, self._device, node, data)
         return self._structured(
             [
@@ -827,19 +862,28 @@ class _Program:
         return self.traced.structure.unflatten(leaves)
 
     def pull_back(
-        self, needed: Sequence[bool], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]
+        self,
+        needed: Sequence[bool],
+        inputs: Sequence[Tensor],
+        cotangents: Sequence[Tensor],
+        held: list[Any],
     ) -> list[Any]:
         """The cotangents of the inputs, from those of the results, by a program of its own: the
-        function run once more, on the state as it was, with a tape."""
+        function run once more, on the state as it was, with a tape. `held` are arguments that the
+        function needs, for tapes that follow this program to hold on to as well."""
         if self._pull_back is None:
             self._pull_back = jit(self._backward, static_argnums=0)
         first = self.traced.arguments + len(self.traced.state)
         followed = tuple(needed[first : first + len(self._constants)])
-        found: list[Any] = self._pull_back(followed, list(inputs), list(cotangents))
+        found: list[Any] = self._pull_back(followed, list(inputs), list(cotangents), *held)
         return found
 
     def _backward(
-        self, followed: tuple[bool, ...], inputs: list[Tensor], cotangents: list[Tensor]
+        self,
+        followed: tuple[bool, ...],
+        inputs: list[Tensor],
+        cotangents: list[Tensor],
+        *held: Any,
     ) -> list[Tensor | None]:
         traced, template = self.traced, self._template
         constants = [x for x, wanted in zip(self._constants, followed, strict=True) if wanted]
@@ -940,12 +984,14 @@ def _there(refs: Sequence[weakref.ref[Any]]) -> list[Any]:
 
 
 class JittedCall(Op):
-    """A call of a jitted function, as one operation."""
+    """A call of a jitted function, as one operation. `held` are those of its arguments that the
+    program does not keep alive."""
 
     arity = None
 
-    def __init__(self, program: _Program) -> None:
+    def __init__(self, program: _Program, held: list[Any]) -> None:
         self._program = program
+        self._held = held
 
     def forward(self, xp: Any, *arrays: Array) -> Any:
         raise GradientError(f"{self.name}: a call of a jitted function is recorded, not repeated")
@@ -958,4 +1004,4 @@ class JittedCall(Op):
     def vjp(
         self, needed: Sequence[bool], cotangent: Any, out: Any, inputs: Any, params: dict[str, Any]
     ) -> list[Tensor | None]:
-        return self._program.pull_back(needed, inputs, cotangent)
+        return self._program.pull_back(needed, inputs, cotangent, self._held)
