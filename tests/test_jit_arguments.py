@@ -264,8 +264,11 @@ def test_what_is_not_hashable_cannot_be_static() -> None:
 def test_settings_of_jit_that_make_no_sense() -> None:
     with pytest.raises(errors.ArgumentError, match="takes a function"):
         edu.jit(3)  # type: ignore[call-overload]
-    with pytest.raises(errors.ArgumentError, match="static_argnums"):
-        edu.jit(lambda x: x, static_argnums=-1)
+    for number in (-1, 1.5, None):
+        with pytest.raises(errors.ArgumentError, match="static_argnums"):
+            edu.jit(lambda x: x, static_argnums=number)  # type: ignore[call-overload]
+    with pytest.raises(errors.ArgumentError, match="static_argnames"):
+        edu.jit(lambda x: x, static_argnames=3)  # type: ignore[call-overload]
     with pytest.raises(errors.ArgumentError, match="static_argnames"):
         edu.jit(lambda x: x, static_argnames=[3])  # type: ignore[list-item]
     with pytest.raises(errors.ArgumentError, match=r"'times'.*\['x', 'n'\]"):
@@ -273,6 +276,18 @@ def test_settings_of_jit_that_make_no_sense() -> None:
     with pytest.raises(errors.ArgumentError, match=r"2.*\['x', 'n'\]"):
         edu.jit(lambda x, n: x, static_argnums=2)
     edu.jit(lambda x, *n, **more: x, static_argnums=2, static_argnames="times")
+
+
+def test_what_does_not_run_when_it_is_called_cannot_be_jitted() -> None:
+    async def later(x: Any) -> Any:
+        return x * 2.0
+
+    def each(x: Any) -> Any:
+        yield x * 2.0
+
+    for function in (later, each):
+        with pytest.raises(errors.ArgumentError, match=f"{function.__name__}.*returns"):
+            edu.jit(function)
 
 
 # Numbers and arrays

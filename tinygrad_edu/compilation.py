@@ -16,7 +16,7 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
@@ -117,9 +117,15 @@ def jit(
         )
     if not callable(function):
         raise ArgumentError(f"jit: takes a function, not {function!r}")
-    numbers = [static_argnums] if isinstance(static_argnums, int) else list(static_argnums)
-    names = [static_argnames] if isinstance(static_argnames, str) else list(static_argnames)
-    return Jitted(function, numbers, names)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ArgumentError(
+            f"jit: {function!r} is a coroutine or a generator, of which nothing runs while it is "
+            "traced: give it a function that returns, and await or yield around its calls"
+        )
+    numbers = list(static_argnums) if isinstance(static_argnums, Iterable) else [static_argnums]
+    if isinstance(static_argnames, str) or not isinstance(static_argnames, Iterable):
+        static_argnames = [static_argnames]
+    return Jitted(function, numbers, list(static_argnames))
 
 
 class Jitted(Generic[P, R]):
