@@ -1023,3 +1023,13 @@ def test_a_constant_is_cast_in_a_body_to_meet_a_value_from_outside() -> None:
     }
     for name, value in wanted.items():
         assert_allclose(found[name].numpy(), value)
+
+
+def test_what_requires_gradients_is_made_before_a_loop() -> None:
+    def turn(_: Any, x: Any) -> Any:
+        v = edu.Variable([1.0, 2.0], requires_grad=True)
+        (v * v * x).sum().backward()
+        return x + v.grad.sum()
+
+    with pytest.raises(errors.TracingError, match=r"fori_loop.*\.grad.*before the loop"):
+        edu.jit(lambda x: edu.fori_loop(0, 3, turn, x))(edu.tensor(1.0))

@@ -578,6 +578,9 @@ def _shared(bodies: Sequence[tracing.Nested]) -> tuple[list[Tensor], list[list[V
 
 # Loops
 
+_TRACES = 10
+"""So often the body of a loop is traced, at most, until it ends with what it begins with."""
+
 
 class _Body:
     """The body of a loop as a graph: its inputs are `consts` from outside, what is carried from
@@ -601,7 +604,7 @@ class _Body:
         self._name, self._function = name, function
         self.start, numbers, self.structure = _leaves(init)
         names = (*names, "", "")
-        while True:
+        for _ in range(_TRACES):
             device = next((x._device for x in (*self.start, *xs)), backends.current())
             self.trace = tracing.Nested(device)
             self.trace.followed |= any([tape.is_followed(x) for x in (*self.start, *xs)])
@@ -613,6 +616,11 @@ class _Body:
             self.states: list[tuple[tracing.State, Value, Value]] = []
             if not self._begins_otherwise(after, numbers):
                 break
+        else:
+            raise TracingError(
+                f"{name}: each time the body is traced, it leaves a .grad that it did not begin "
+                "with: make Variables that require gradients before the loop"
+            )
         self._finish(after)
 
     def _turn(self, numbers: Sequence[type | None]) -> tuple[list[Tensor], _Leaves]:
