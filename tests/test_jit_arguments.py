@@ -556,3 +556,15 @@ def test_making_tensors_inside_follows_the_chosen_device() -> None:
     with edu.device("xla"):
         assert jitted().device == "xla"
     assert jitted().device == "numpy"
+
+
+@pytest.mark.parametrize("way", [lambda f: f, edu.jit])
+def test_a_python_integer_divided_with_integers_gives_the_float_of_the_array(way: Any) -> None:
+    for x, y, wanted in (
+        (2, edu.tensor([4, 8]), [0.5, 0.25]),
+        (2, edu.tensor(4), 0.5),
+        (edu.tensor([4, 8]), 2, [2, 4]),
+    ):
+        found = way(lambda x, y: x / y)(x, y)
+        assert found.dtype == "float32"
+        np.testing.assert_array_equal(found.numpy(), wanted)

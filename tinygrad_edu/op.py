@@ -308,8 +308,9 @@ class Elementwise(Op, abstract=True):
     def operand_dtypes(
         self, given: Sequence[DType | type], kind: type[Tensor]
     ) -> Sequence[DType | None]:
-        common = self._compute_dtype(promoted(given, kind))
-        arrays = any(isinstance(g, np.dtype) for g in given)
+        together = promoted(given, kind)
+        common = self._compute_dtype(together)
+        arrays = any(isinstance(g, np.dtype) for g in given) and common == together
         # NumPy takes Python numbers as they are beside its own dtypes, not beside bfloat16. Among
         # integers they are converted here, which tells of those that do not fit.
         leave = arrays and common.isbuiltin == 1 and common.kind not in "iu"
