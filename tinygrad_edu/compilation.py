@@ -92,7 +92,8 @@ def jit(
     arguments static. The function is run once for each signature, on Tensors without values, so
     what it does beside computing is done once. Variables that it reads or assigns, `.grad`, and
     the default random generator are part of the program; other Tensors from outside are constants,
-    to which gradients flow where a tape watches them.
+    to which gradients flow where a tape watches them, but not through what is computed of constants
+    alone: that is computed once, when the function is traced.
 
     Gradients, tapes and optimizers work inside; outside, the function is one operation with a
     gradient. The result has `trace`, `lower` and `cache_info`.
