@@ -19,11 +19,12 @@ from .. import backends, batching, conversion, dtypes, tape, tensors
 from ..arguments import Shape, broadcast_shapes, normalize_axes, normalize_axis, whole
 from ..backends import Array, Device
 from ..dispatch import apply, unary
+from ..dtypes import DType
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..op import Aval, Op
 from ..references import example
 from ..tensors import Operators, Tensor, TensorLike
-from .kernels import sum_up
+from .kernels import summing
 
 __all__ = [
     "atleast_1d",
@@ -912,14 +913,27 @@ def sum_to(x: Any, shape: Shape, /) -> Any:
     >>> sum_to(conversion.tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
     Tensor([4., 6.], dtype=float32)
     """
+    if not isinstance(x, Tensor):
+        return _summing_to(x.shape, shape, x.dtype)(x)
     axis = _repeated(x.shape, shape)
     if not axis:
-        return x if axis is None else reshape.of(x, shape=shape)
-    if not isinstance(x, Tensor):
-        found: Any = sum_up(x, axis, x.dtype, None, False)
-    else:
-        found = unary(reduction.sum, x, {"axis": axis, "keepdims": False})
-    return found if found.shape == shape else reshape.of(found, shape=shape)
+        return x if axis is None else reshape(x, shape)
+    found = unary(reduction.sum, x, {"axis": axis, "keepdims": False})
+    return found if found.shape == shape else reshape(found, shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _summing_to(shape: Shape, narrow: Shape, dtype: DType) -> Callable[[np.ndarray], Any]:
+    """What `sum_to` does to bare arrays of a shape and dtype."""
+    axis = _repeated(shape, narrow)
+    if axis is None:
+        return lambda x: x
+    if not axis:
+        return lambda x: x.reshape(narrow)
+    summed = summing(shape, axis, dtype)
+    if len(narrow) == len(shape) - len(axis):
+        return summed
+    return lambda x: summed(x).reshape(narrow)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -233,10 +233,10 @@ class Mean(_Accumulation):
             dtype = x.dtype
             if dtype.itemsize > 2:
                 found = total(x, axis, dtype, None, keepdims)
-                return found / _count(x, found)
+                return found / (x.size / (found.size or 1))
             # A sum of halves may be too large for one where their mean is not.
             found = total(x, axis, dtypes.float32, None, keepdims)
-            return (found / _count(x, found)).astype(dtype)
+            return (found / (x.size / (found.size or 1))).astype(dtype)
 
         return compute
 
@@ -844,8 +844,3 @@ def as_float(x: TensorLike) -> Tensor:
     """x as a Tensor of a float dtype: integers and booleans become float32."""
     x = conversion.as_tensor(x)
     return x if dtypes.is_float(x.dtype) else astype(x, dtypes.float32)
-
-
-def _count(x: Array, reduced: Array) -> float:
-    """How many elements of x went into each of `reduced`."""
-    return x.size / (reduced.size or 1)
