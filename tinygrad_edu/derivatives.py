@@ -18,13 +18,13 @@ from .errors import ArgumentError, GradientError, ShapeError
 from .tensors import Tensor
 from .transforms import (
     Argnums,
-    argument,
     argument_numbers,
     exchanged,
     filled,
     followed,
     grad,
     pair,
+    places,
 )
 
 
@@ -142,11 +142,12 @@ def jacobian(
 
     @functools.wraps(function)
     def derivatives(*args: Any, **kwargs: Any) -> Any:
-        def of_chosen(*given: Any) -> Any:
-            return function(*exchanged(args, numbers, given), **kwargs)
+        chosen = places(numbers, len(args))
 
-        chosen = [argument(args, number) for number in numbers]
-        value, pull_back, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
+        def of_chosen(*given: Any) -> Any:
+            return function(*exchanged(args, chosen, given), **kwargs)
+
+        value, pull_back, *aux = vjp(of_chosen, *[args[i] for i in chosen], has_aux=has_aux)
         outputs, shape = tree.flatten(value)
         targets = [walk.differentiable(conversion.as_tensor(y), "jacobian") for y in outputs]
         blocks = []

@@ -54,27 +54,39 @@ def value_and_grad(
 
     @functools.wraps(function)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        leaves, structure = tree.flatten([argument(args, number) for number in numbers])
+        chosen = places(numbers, len(args))
+        every = list(args)
+        nested = False
         with tape.GradientTape() as recording:
-            inner = [followed(recording, x) for x in leaves]
-            result = function(*exchanged(args, numbers, structure.unflatten(inner)), **kwargs)
-        value, aux = pair(result) if has_aux else (result, None)
-        value = _scalar(value)
+            for i in chosen:
+                x = every[i]
+                if x.__class__ is Tensor:
+                    every[i] = followed(recording, x)
+                else:
+                    every[i] = tree.map(functools.partial(followed, recording), x)
+                    nested = True
+            result = function(*every, **kwargs)
+        aux = None
+        if has_aux:
+            result, aux = pair(result)
+        value = _scalar(result)
         pending: dict[Any, Any] = {}
         walk.seed(pending, value, None, "grad")
-        found = recording._pulled_back(pending, [x._record for x in inner])
-        gradients = structure.unflatten(filled(found, inner))
-        return (
-            (value, aux) if has_aux else value,
-            gradients[0] if isinstance(argnums, int) else tuple(gradients),
-        )
+        inner = [every[i] for i in chosen]
+        if nested:
+            inner, structure = tree.flatten(inner)
+        found = filled(recording._pulled_back(pending, [x._record for x in inner]), inner)
+        if nested:
+            found = structure.unflatten(found)
+        gradient = found[0] if isinstance(argnums, int) else tuple(found)
+        return ((value, aux) if has_aux else value), gradient
 
     return value_and_gradient
 
 
-def argument_numbers(name: str, function: Callable[..., Any], argnums: Argnums) -> list[int]:
-    """`argnums` as a list. Raises ArgumentError, for the transform `name`, for anything else."""
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+def argument_numbers(name: str, function: Callable[..., Any], argnums: Argnums) -> tuple[int, ...]:
+    """`argnums` as a tuple. Raises ArgumentError, for the transform `name`, for anything else."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     if not callable(function) or not all(isinstance(number, int) for number in numbers):
         raise ArgumentError(
             f"{name}: takes a function, and as argnums an integer or several, not {function!r} and "
@@ -83,23 +95,29 @@ def argument_numbers(name: str, function: Callable[..., Any], argnums: Argnums) 
     return numbers
 
 
-def argument(args: Sequence[Any], number: int) -> Any:
-    """A positional argument. Raises ArgumentError if the call has none of this number."""
-    if not -len(args) <= number < len(args):
-        raise ArgumentError(
-            f"grad: there is no positional argument {number}; the call has {len(args)}. Choose "
-            "others with argnums, and pass them by position"
-        )
-    return args[number]
+@functools.lru_cache
+def places(numbers: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Where the arguments of these numbers stand in a call with `count` positional ones.
+
+    Raises ArgumentError for a number that there is none of, or one that comes twice.
+    """
+    for number in numbers:
+        if not -count <= number < count:
+            raise ArgumentError(
+                f"grad: there is no positional argument {number}; the call has {count}. Choose "
+                "others with argnums, and pass them by position"
+            )
+    found = tuple([number % count for number in numbers])
+    if len(set(found)) < len(found):
+        raise ArgumentError(f"grad: argnums {numbers} names an argument twice")
+    return found
 
 
-def exchanged(args: Sequence[Any], numbers: Sequence[int], given: Sequence[Any]) -> list[Any]:
-    """The arguments, with others in the place of those of these numbers."""
+def exchanged(args: Sequence[Any], chosen: Sequence[int], given: Sequence[Any]) -> list[Any]:
+    """The arguments, with others at these places."""
     every = list(args)
-    if len(numbers) > 1 and len({number % len(every) for number in numbers}) < len(numbers):
-        raise ArgumentError(f"grad: argnums {tuple(numbers)} names an argument twice")
-    for number, other in zip(numbers, given, strict=True):
-        every[number] = other
+    for place, other in zip(chosen, given):  # noqa: B905  one for each, by definition
+        every[place] = other
     return every
 
 
@@ -108,11 +126,11 @@ def followed(recording: tape.GradientTape, x: Any) -> Tensor:
 
     Not the Tensor itself: where the function also uses that one otherwise, it is a constant.
     """
-    value = walk.differentiable(conversion.as_tensor(x), "grad")
-    if not isinstance(value._record, tape.Record):
+    value = walk.differentiable(x if x.__class__ is Tensor else conversion.as_tensor(x), "grad")
+    if traces.being_made and not isinstance(value._record, tape.Record):
         value = traces.brought(value)
     if value._record is None:
-        return wrap(type(value), value._data, value._device, tape.Leaf(recording._alone))
+        return wrap(value.__class__, value._data, value._device, tape.Leaf(recording._alone))
     value = ops.identity(value)
     recording.watch(value)
     return value
@@ -128,6 +146,8 @@ def pair(result: Any) -> tuple[Any, Any]:
 
 
 def _scalar(value: Any) -> Tensor:
+    if value.__class__ is Tensor and not value._data.shape:
+        return value  # as it nearly always is
     if isinstance(value, (int, float)):
         value = conversion.as_tensor(value)
     if not isinstance(value, Operators):
@@ -144,6 +164,10 @@ def _scalar(value: Any) -> Tensor:
     return found
 
 
-def filled(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+def filled(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Any]:
     """The gradients that were found, zeros where nothing connects."""
-    return [ops.zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
+    every: list[Any] = list(found)
+    for i, gradient in enumerate(every):
+        if gradient is None:
+            every[i] = ops.zeros_like(like[i])
+    return every

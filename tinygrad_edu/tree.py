@@ -12,6 +12,7 @@ Knows nothing of Tensors: a leaf is whatever is not a container.
 
 from __future__ import annotations
 
+import builtins
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -29,14 +30,19 @@ def _items(node: dict[Any, Any]) -> tuple[Sequence[Any], Any]:
     return tuple(node.values()), tuple(node)
 
 
-_CONTAINERS: dict[type, tuple[Flatten, Unflatten] | None] = {
+_CONTAINERS: dict[type, tuple[Flatten, Unflatten]] = {
     type(None): (lambda node: ((), None), lambda data, children: None),
     tuple: (lambda node: (node, None), lambda data, children: tuple(children)),
     list: (lambda node: (node, None), lambda data, children: list(children)),
     dict: (_items, lambda keys, children: dict(zip(keys, children, strict=True))),
     OrderedDict: (_items, lambda keys, children: OrderedDict(zip(keys, children, strict=True))),
 }
-"""How to take a class apart and build it again; None for the classes of leaves met so far."""
+"""How to take a class apart and build it again."""
+
+_LEAVES: set[type] = set()
+"""The classes of leaves that were met so far."""
+
+_kinds = functools.partial(builtins.map, type)
 
 
 class Structure(NamedTuple):
@@ -53,23 +59,14 @@ class Structure(NamedTuple):
         if len(leaves) != self.size:
             raise ArgumentError(f"{len(leaves)} leaves for a structure of {self.size}")
         if self.flat:
-            if self.kind is list:
-                return list(leaves)
-            return _unflatten_of(self.kind)(self.data, list(leaves))
+            return _CONTAINERS[self.kind][1](self.data, list(leaves))
         return self._build(iter(leaves))
 
     def _build(self, leaves: Iterator[Any]) -> Any:
         if self.kind is _LEAF:
             return next(leaves)
-        return _unflatten_of(self.kind)(
-            self.data, [child._build(leaves) for child in self.children]
-        )
-
-
-def _unflatten_of(kind: type) -> Unflatten:
-    container = _CONTAINERS[kind]
-    assert container is not None
-    return container[1]
+        children = [child._build(leaves) for child in self.children]
+        return _CONTAINERS[self.kind][1](self.data, children)
 
 
 # A named tuple's own constructor takes three times as long.
@@ -84,25 +81,30 @@ def register(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
     `unflatten(rest, children)` builds an instance.
     """
     _CONTAINERS[kind] = (flatten, unflatten)
+    _LEAVES.discard(kind)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of a nested structure, in order, and the structure without them."""
-    if tree.__class__ is list:  # most structures are lists of leaves
-        for child in tree:
-            if _CONTAINERS.get(child.__class__, _UNKNOWN) is not None:
-                break
-        else:
-            return tree[:], _list_of_leaves(len(tree))
+    if tree.__class__ is list and _LEAVES.issuperset(_kinds(tree)):  # as most structures are
+        return tree[:], _list_of_leaves(len(tree))
     leaves: list[Any] = []
     structure = _visit(tree, leaves)
     return leaves, structure
 
 
+class _ListOfLeaves(Structure):
+    """What most structures are, taken apart and built again without asking how."""
+
+    __slots__ = ()
+
+    def unflatten(self, leaves: Sequence[Any]) -> Any:
+        return list(leaves) if len(leaves) == self.size else super().unflatten(leaves)
+
+
 @functools.cache
 def _list_of_leaves(size: int) -> Structure:
-    found: Structure = _structure((list, None, (_ONE_LEAF,) * size, size, True))
-    return found
+    return _ListOfLeaves(list, None, (_ONE_LEAF,) * size, size, True)
 
 
 def _visit(node: Any, leaves: list[Any]) -> Structure:
@@ -114,7 +116,7 @@ def _visit(node: Any, leaves: list[Any]) -> Structure:
     children, data = container[0](node)
     inner, flat = [], True
     for child in children:
-        if _CONTAINERS.get(type(child), _UNKNOWN) is None:  # most children are leaves
+        if type(child) in _LEAVES:  # most children are
             leaves.append(child)
             inner.append(_ONE_LEAF)
         else:
@@ -124,18 +126,20 @@ def _visit(node: Any, leaves: list[Any]) -> Structure:
 
 
 def _container(kind: type) -> tuple[Flatten, Unflatten] | None:
-    container = _CONTAINERS.get(kind, _UNKNOWN)
-    if container is _UNKNOWN:
-        container = _CONTAINERS[kind] = _recognized(kind)
-    return container  # type: ignore[return-value]
-
-
-_UNKNOWN = object()
+    if kind in _LEAVES:
+        return None
+    if kind not in _CONTAINERS:
+        container = _recognized(kind)
+        if container is None:
+            _LEAVES.add(kind)
+            return None
+        _CONTAINERS[kind] = container
+    return _CONTAINERS[kind]
 
 
 def leaves(tree: Any) -> list[Any]:
     """The leaves of a nested structure, in order."""
-    if _CONTAINERS.get(tree.__class__, _UNKNOWN) is None:  # mostly it is one itself
+    if tree.__class__ in _LEAVES:  # mostly it is one itself
         return [tree]
     return flatten(tree)[0]
 
@@ -157,7 +161,7 @@ def _ordered(tree: Any, structure: Structure) -> Any:
     """A tree whose dicts have their keys in the order that they have in a structure."""
     if type(tree) is not structure.kind:
         return tree
-    flatten_one, unflatten_one = _CONTAINERS[structure.kind]  # type: ignore[misc]
+    flatten_one, unflatten_one = _CONTAINERS[structure.kind]
     if structure.kind is dict and tree.keys() == set(structure.data):
         tree = {key: tree[key] for key in structure.data}
     children, data = flatten_one(tree)
