@@ -428,3 +428,16 @@ def test_a_tape_with_an_operation_of_several_outputs_prints() -> None:
     with edu.GradientTape() as tape:
         both(v)
     assert "both" in repr(tape)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_gradients_of_single_numbers_are_tensors_of_their_dtype(dtype: str) -> None:
+    x = edu.tensor(3.0, dtype)
+    with edu.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x
+        z = edu.ops.exp(y * 0.0) + y
+    at_x, at_y = tape.gradient(z, [x, y])
+    assert isinstance(at_x, edu.Tensor)
+    assert isinstance(at_y, edu.Tensor)
+    assert (at_x.dtype, at_x.item(), at_y.dtype, at_y.item()) == (x.dtype, 6.0, x.dtype, 1.0)

@@ -40,6 +40,10 @@ def tensor(
     >>> tensor(0.5, "float64", requires_grad=True)
     Tensor(0.5, dtype=float64, requires_grad=True)
     """
+    if data.__class__ is Tensor and dtype is None and device is None and not data._device.level:
+        here = data._device
+        copied = here.from_numpy(here.to_numpy(data._data))
+        return _leaf(wrap(Tensor, copied, here, None), requires_grad)
     where = backends.find(device) if device is not None else None
     if _holds_tensors(data) and not isinstance(data, Operators):
         data = ops.stop_gradient(_stacked(data, dtype))
@@ -62,7 +66,7 @@ def _leaf(made: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         made = traces.brought(walk.differentiable(made, "requires_grad"))
         made._record = leaf = tape.Leaf(tape.EVERY)
-        if (trace := traces.current()) is not None:
+        if traces.being_made and (trace := traces.current()) is not None:
             trace.begin(leaf)
     return made
 

@@ -175,7 +175,7 @@ def unary(op: Op, x: Any, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
     if dtype is not _float32 and dtype is not _float64:
         return apply(op, x, **params)
     try:
-        data = device.kernels[op](a, **params)
+        data = device.kernels[op](a, **params) if params else device.kernels[op](a)
     except traces.Elsewhere as inside:
         return apply(op, *inside.brought((x,)), **params)
     except Exception as error:
@@ -204,12 +204,13 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     kind, other = x.__class__, y.__class__
     if kind is not other:
         if kind is Variable:
-            x, kind = x.value, Tensor
+            x, kind = read(x), Tensor
         elif other is Variable:
-            y, other = y.value, Tensor
-    if kind is other is Tensor or (kind is other and issubclass(kind, Tensor)):
-        a, b, device, left, right = x._data, y._data, x._device, x._record, y._record
-        dtype = a.dtype
+            y, other = read(y), Tensor
+    if kind is other and (kind is Tensor or issubclass(kind, Tensor)):
+        a, b = x._data, y._data
+        device, dtype = x._device, a.dtype
+        left, right = x._record, y._record
         if dtype is not b.dtype or device is not y._device:
             return apply(op, x, y)
     elif (other is float or other is int) and kind is Tensor:
@@ -309,4 +310,4 @@ class Parts(dict[int, Tensor]):
 
 # These modules need this one when they are imported.
 from . import ops, tracing  # noqa: E402
-from .variable import Variable  # noqa: E402
+from .variable import Variable, read  # noqa: E402

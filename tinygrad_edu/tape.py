@@ -131,12 +131,15 @@ class Recording:
     """Which tapes are open. Never changed: opening or closing a tape makes another one.
 
     `followers` says, for the tapes that follow a node, which of them are open. Equal answers are
-    one object, so that operands followed by the same tapes are told at a glance.
+    one object, so that operands followed by the same tapes are told at a glance. `usual` is that of
+    most records, and `keep` puts such a record on the tapes that somebody opened, if there are any.
 
     `around` is what was open where a trace began, for operations on nothing of that trace.
     """
 
-    __slots__ = ("around", "before", "explicit", "followers", "open", "tapes")
+    __slots__ = ("always", "around", "before", "explicit", "followers", "keep", "tapes", "usual")
+
+    keep: Callable[[Record], None] | None
 
     def __init__(
         self,
@@ -146,27 +149,36 @@ class Recording:
         before: Recording | None = None,
         around: Recording | None = None,
     ) -> None:
+        self.always = always
         self.around = around
         self.before = before
         self.tapes = tapes
         self.explicit = explicit
-        self.open = (ALWAYS, *explicit) if always else explicit
+        self.usual = explicit or self.open
         self.followers: dict[Any, tuple[int, ...]] = {EXPLICIT: explicit}
+        if len(tapes) == 1:
+            self.keep = tapes[0]._records.append
+        else:
+            self.keep = functools.partial(_keep, tapes) if tapes else None
+
+    @property
+    def open(self) -> tuple[int, ...]:
+        """The numbers of all tapes that are open."""
+        return (ALWAYS, *self.explicit) if self.always else self.explicit
 
     def look_up(self, tapes: Any) -> tuple[int, ...]:
         """What `followers` does not know yet."""
         if len(self.followers) > 20:  # numbers of tapes that are long gone
             self.followers = {EXPLICIT: self.explicit}
         found = tuple([number for number in self.open if number in tapes])
-        if found == self.explicit:
-            found = self.explicit
+        if found == self.usual:
+            found = self.usual
         self.followers[tapes] = found = self.followers.setdefault(found, found)
         return found
 
     def opened(self, tape: GradientTape) -> Recording:
         explicit = (*self.explicit, tape._number) if self.explicit else tape._alone
-        always = self.open is not self.explicit
-        return Recording(always, (*self.tapes, tape), explicit, self, self.around)
+        return Recording(self.always, (*self.tapes, tape), explicit, self, self.around)
 
     def closed(self, tape: GradientTape) -> Recording:
         if self.before is not None and self.tapes[-1] is tape:
@@ -175,8 +187,7 @@ class Recording:
             return self
         rest = tuple([t for t in self.tapes if t is not tape])
         explicit = tuple([t._number for t in rest])
-        always = self.open is not self.explicit
-        return Recording(always, rest, explicit, around=self.around)
+        return Recording(self.always, rest, explicit, around=self.around)
 
     def everywhere(self) -> Recording:
         """With the tapes that were open around the traces that are being made."""
@@ -184,7 +195,7 @@ class Recording:
             return self
         outside = self.around.everywhere()
         explicit = (*outside.explicit, *self.explicit)
-        return Recording(self.open is not self.explicit, (*outside.tapes, *self.tapes), explicit)
+        return Recording(self.always, (*outside.tapes, *self.tapes), explicit)
 
 
 _NO_TAPES = Recording(True, (), ())
@@ -220,12 +231,12 @@ def record(
         return None
     if recording.around is not None and not _is_traced(outputs):
         recording = recording.everywhere()
-    explicit = recording.explicit
+    usual = recording.usual
     tapes: Any = ()
     for node in parents:
         if node is not None:
             found: Any = node.tapes
-            if found is not explicit:  # which most records have
+            if found is not usual:
                 found = recording.followers.get(found)
                 if found is None:
                     found = recording.look_up(node.tapes)
@@ -248,15 +259,20 @@ def record(
     # The code object and the instruction say where; the frame would keep the user's locals alive.
     made.code = code
     made.instruction = frame.f_lasti
-    if tapes is explicit:
-        for tape in recording.tapes:
-            tape._records.append(made)
-    else:
+    if tapes is not usual:
         for tape in recording.tapes:
             if tape._number in tapes:
                 tape._records.append(made)
                 tape._shared = True
+    elif recording.keep is not None:
+        recording.keep(made)
     return made
+
+
+def _keep(tapes: Sequence[GradientTape], made: Record) -> None:
+    """Put a record on several tapes."""
+    for tape in tapes:
+        tape._records.append(made)
 
 
 def _is_traced(outputs: Any) -> bool:
@@ -349,13 +365,13 @@ class GradientTape:
             raise self._used_up("walked")
         where = "GradientTape.gradient"
         pending: dict[Node | None, Any] = {}
-        targets = tree.leaves(target)
         if output_gradients is None:
-            given: list[Any] = [None] * len(targets)
+            for end in tree.leaves(target):
+                walk.seed(pending, end, None, where)
         else:
             given = _cotangents(target, output_gradients, where)
-        for end, cotangent in zip(targets, given, strict=True):
-            walk.seed(pending, end, cotangent, where)
+            for end, cotangent in zip(tree.leaves(target), given, strict=True):
+                walk.seed(pending, end, cotangent, where)
         leaves, structure = tree.flatten(sources)
         nodes = [walk.differentiable(source, where)._record for source in leaves]
         return structure.unflatten(self._pulled_back(pending, nodes))
@@ -367,12 +383,11 @@ class GradientTape:
         before = current.get()
         others = before.closed(self) if before.tapes else before
         alone = not (others.tapes or traces.being_made or self._shared)
-        if alone and all([start._record is None for start in pending.values()]):
-            current.set(PAUSED)  # nobody records this: say so at once
-        else:
-            current.set(others)
+        for start in pending.values():
+            alone = alone and getattr(start, "_record", None) is None
+        current.set(PAUSED if alone else others)  # who knows that nobody records it is faster
         try:
-            found = walk.walk_back(self._records, pending, sources)
+            found = walk.walk_back(self._records, pending, sources, not alone)
         finally:
             current.set(before if self.persistent else others)
         if not self.persistent:
@@ -423,7 +438,7 @@ def free(records: Iterable[Record], number: int) -> None:
             tapes = made.tapes
             alone = len(tapes) == 1 or _live.isdisjoint([n for n in tapes if n != number])
         if alone:
-            made.operands = made.outputs = made.parents = None  # type: ignore[assignment]
+            made.operands = made.parents = None  # type: ignore[assignment]
 
 
 class no_grad:  # noqa: N801  used like the function that PyTorch's users know

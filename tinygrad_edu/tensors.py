@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Union
 
 import numpy as np
 
-from . import backends, dtypes
+from . import backends, dtypes, traces
 from .backends import Array, Device
 from .dtypes import DType
 from .errors import ArgumentError, DtypeError, ImmutableError, ShapeError
@@ -264,8 +264,10 @@ class Operators:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward()` has added up here; set it to None to start again."""
-        node = self.value._record
-        return node.grad if isinstance(node, tape.Leaf) else None
+        node = (self if self.__class__ is Tensor else self.value)._record
+        if node.__class__ is not tape.Leaf:
+            return None
+        return node.grad if traces.being_made else node.held
 
     @grad.setter
     def grad(self, gradient: Tensor | None) -> None:

@@ -33,8 +33,10 @@ def current() -> Trace | None:
 def brought(x: Tensor) -> Tensor:
     """A Tensor with respect to which one differentiates: a value of the program that is being
     written down, where one is. What is computed of it must be part of that too."""
+    if not being_made or x._device.level:
+        return x
     trace = current()
-    return x if trace is None or x._device.level else trace.lift(x)
+    return x if trace is None else trace.lift(x)
 
 
 @contextmanager

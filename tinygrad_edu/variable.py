@@ -82,10 +82,7 @@ class Variable(Operators):
     @property
     def value(self) -> Tensor:
         """What it holds now: a Tensor that later assignments do not change."""
-        if traces.being_made and (trace := traces.current()) is not None:
-            return trace.read_variable(self)
-        self._shared = True
-        return self._tensor
+        return read(self)
 
     def assign(self, value: TensorLike) -> Variable:
         """Replace the value; returns the Variable.
@@ -107,7 +104,7 @@ class Variable(Operators):
 
     def _step(self, op: Op, delta: TensorLike, how: str) -> Variable:
         """Assign op(value, delta). No tape follows an assignment, so nothing is recorded."""
-        held = self.value
+        held = read(self)
         if (
             delta.__class__ is Tensor
             and delta._device is held._device
@@ -155,6 +152,14 @@ class Variable(Operators):
         details = f", name={self.name!r}" if self.name else ""
         details += "" if self.trainable or not dtypes.is_float(self.dtype) else ", trainable=False"
         return self._describe("Variable", details)
+
+
+def read(variable: Variable) -> Tensor:
+    """`Variable.value`, for who reads one with every operation: a function's call costs less."""
+    if traces.being_made and (trace := traces.current()) is not None:
+        return trace.read_variable(variable)
+    variable._shared = True
+    return variable._tensor
 
 
 def _rebuild(

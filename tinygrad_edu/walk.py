@@ -26,81 +26,135 @@ def walk_back(
     records: Sequence[Record],
     pending: dict[Node | None, Any],
     sources: Sequence[Node | None],
+    recorded: bool,
     wanted: set[Node | None] | None = None,
 ) -> list[Tensor | None]:
     """The cotangent of each source, given that of each target: reverse-mode differentiation.
 
     `records` stand in the order in which they were made, which is gone back over, each record once.
     `wanted` are the sources and what depends on one, where that is known; else a first loop finds
-    it. Where nobody records the walk, cotangents on the NumPy device are bare arrays, which most
-    rules take as well as Tensors.
+    it. Unless the walk is itself `recorded`, cotangents on the NumPy device are bare arrays, which
+    most rules take as well as Tensors.
+
+    Every gradient passes through here, so this is written for speed.
     """
     asked = set(sources)
     asked.discard(None)
     if wanted is None:
         wanted = _depending_on(asked, records)
-    unrecorded = tape.current.get() is tape.PAUSED and not backends.numpy.kernels.observed
+    recorded = recorded or _numpy.kernels.observed
+    if recorded:
+        for node, start in pending.items():
+            pending[node] = around(start)
+    narrow: set[Node | None] = set()  # whose cotangent may be of another shape than their value
     for made in reversed(records):
         cotangent = pending.get(made) if made in asked else pending.pop(made, None)
         if cotangent is None:
             continue
-        op, parents, inputs, params = made.op, made.parents, made.operands, made.params
+        op, operands, params = made.op, made.operands, made.params
         rules: Any = op.gradients
-        out: Any = made.outputs
-        is_array = isinstance(cotangent, _ARRAYS)
-        bare = made.bare and (is_array or (unrecorded and _is_plain(cotangent)))
-        if bare:
-            if not is_array:
-                cotangent = cotangent._data[()]
-            if cotangent.shape != out.shape and not _keeps_narrow(made):
-                cotangent = ops.broadcast_to.of(cotangent, shape=out.shape)
-        else:
-            if is_array:
-                cotangent = around(cotangent)
-            inputs = made.inputs
-            if rules is not None:
-                if cotangent._data.shape != out.shape and not _keeps_narrow(made):
-                    cotangent = ops.broadcast_to(cotangent, out.shape)
-                out = _output(made, cotangent) if op.needs_out else None
-        at_once = None
-        if rules is None:  # a vjp gives the gradients of all inputs at once
-            needed = [node in wanted for node in parents]
-            if True not in needed:
-                continue
-            if bare:
-                at_once = rules = op.vjp(needed, cotangent, out, inputs, params)
-            else:
-                at_once = rules = _of_vjp(made, needed, cotangent)
-            if len(at_once) != len(parents):
-                raise GradientError(
-                    f"{op}: its vjp gave {len(at_once)} cotangents for {len(parents)} arguments; "
-                    "None stands for no gradient"
-                )
-        for node, x, rule in zip(parents, inputs, rules):  # noqa: B905  checked at definition
+        bare = made.bare and cotangent.__class__ in _BARE and rules is not None
+        if not bare:
+            rules = _through(made, cotangent, wanted, recorded)
+        elif made in narrow and not (op.elementwise and op.arity == 1):
+            cotangent = _spread(cotangent, made)
+        for node, x, rule in zip(made.parents, operands, rules):  # noqa: B905  checked before
             if node not in wanted or rule is None:
                 continue
-            if at_once is not None:
-                gradient = rule
-            elif not params and len(inputs) == 2:  # without stars a call takes a third of the time
-                gradient = rule(cotangent, out, inputs[0], inputs[1])
-            elif not params and len(inputs) == 1:
-                gradient = rule(cotangent, out, x)
-            else:
-                gradient = rule(cotangent, out, *inputs, **params)
-            if gradient is None:
-                continue
             if bare:
-                shape = gradient.shape
-                narrow = not shape and node.__class__ is Record
-                if (shape != x.shape and not narrow) or gradient.dtype is not x.dtype:
+                if params:
+                    gradient = rule(cotangent, made.outputs, *operands, **params)
+                elif len(operands) == 2:  # without stars a call takes a third of the time
+                    gradient = rule(cotangent, made.outputs, operands[0], operands[1])
+                else:
+                    gradient = rule(cotangent, made.outputs, *operands)
+                if gradient is None:
+                    continue
+                shape, same = gradient.shape, gradient.dtype is x.dtype
+                if shape != x.shape:
+                    narrow.add(node)
+                    same = same and not shape and node.__class__ is Record
+                if not same:
                     gradient = _fitted(gradient, node, x)
-            elif x is not None:  # there is none where an output is picked from several
-                given, like = gradient._data, x._data
-                if given.dtype is not like.dtype or given.shape != like.shape:
-                    gradient = _fitted(gradient, node, like)
+            else:
+                gradient = rule
+                narrow.add(node)
             pending[node] = _sum(pending[node], gradient) if node in pending else gradient
-    pending[None] = None  # where nothing connects
-    return [_whole(pending.get(source), source) for source in sources]
+    found: list[Tensor | None] = []
+    for source in sources:
+        cotangent = pending.get(source)
+        if cotangent.__class__ in _BARE:
+            cotangent = wrap(Tensor, cotangent, _numpy, None)
+        if source.__class__ is Record and cotangent is not None:
+            cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
+        found.append(cotangent)
+    return found
+
+
+_numpy = backends.numpy
+
+_BARE = frozenset([np.ndarray, np.float32, np.float64])
+"""The classes of cotangents that are bare arrays."""
+
+
+def _through(
+    made: Record, cotangent: Any, wanted: set[Node | None], recorded: bool
+) -> Sequence[Any]:
+    """The cotangents of a record's inputs where its gradients take Tensors, or are a `vjp`; None
+    for those that are not wanted."""
+    op, parents, params = made.op, made.parents, made.params
+    if op.gradients is None:
+        needed = [node in wanted for node in parents]
+        if True not in needed:
+            return [None] * len(parents)
+        if made.bare and cotangent.__class__ in _BARE:
+            inputs = made.operands
+            found = op.vjp(needed, _spread(cotangent, made), made.outputs, inputs, params)
+        else:
+            inputs = made.inputs
+            found = _of_vjp(made, needed, around(cotangent), inputs)
+        if len(found) != len(parents):
+            raise GradientError(
+                f"{op}: its vjp gave {len(found)} cotangents for {len(parents)} arguments; None "
+                "stands for no gradient"
+            )
+    else:
+        inputs = made.inputs
+        cotangent = _spread(around(cotangent), made)
+        out = _output(made, cotangent) if op.needs_out else None
+        found = [
+            None if rule is None or node not in wanted else rule(cotangent, out, *inputs, **params)
+            for rule, node in zip(op.gradients, parents, strict=True)
+        ]
+    fitted = [
+        # There is no x where an output is picked from several.
+        g if g is None or x is None else _fitted(g, node, x)
+        for g, node, x in zip(found, parents, inputs, strict=True)
+    ]
+    return fitted if recorded else [_laid_bare(g) for g in fitted]
+
+
+def _laid_bare(cotangent: Any) -> Any:
+    """The array of a cotangent of which it tells everything; others as they are."""
+    if cotangent.__class__ is Tensor and cotangent._device is _numpy:
+        array = cotangent._data[()]
+        return array if array.__class__ in _BARE else cotangent
+    return cotangent
+
+
+def _spread(cotangent: Any, made: Record) -> Any:
+    """A record's cotangent in the shape of its value, unless it may stay narrow: where it only
+    meets values element by element, and none that needs one was broadcast."""
+    shape = made.outputs.shape
+    if cotangent.shape == shape:
+        return cotangent
+    if made.op.elementwise:
+        for x, node in zip(made.operands, made.parents, strict=True):
+            if node is not None and x.shape != shape:
+                break
+        else:
+            return cotangent
+    return ops.broadcast_to.of(cotangent, shape=shape)
 
 
 def _depending_on(asked: set[Node | None], records: Sequence[Record]) -> set[Node | None]:
@@ -122,28 +176,6 @@ def _freed(made: Record) -> GradientError:
     )
 
 
-_ARRAYS = (np.ndarray, np.generic)
-"""What the cotangents of a walk that nobody records may be on the NumPy device."""
-
-
-def _is_plain(cotangent: Any) -> bool:
-    """Whether a cotangent is a Tensor of which the array tells everything."""
-    return cotangent.__class__ is Tensor and cotangent._device is backends.numpy
-
-
-def _keeps_narrow(made: Record) -> bool:
-    """Whether a cotangent that is constant along some axes may stay narrow there: where it only
-    meets values element by element, and none that needs one was broadcast."""
-    op = made.op
-    if not op.elementwise or op.arity == 1:
-        return op.elementwise
-    shape = made.outputs.shape
-    for x, node in zip(made.operands, made.parents, strict=True):
-        if node is not None and x.shape != shape:
-            return False
-    return True
-
-
 def _output(made: Record, cotangent: Tensor) -> Tensor:
     """The output of a record as a Tensor at its place on the tapes."""
     out, device = made.outputs, cotangent._device
@@ -158,7 +190,9 @@ def _device(made: Record, cotangent: Device) -> Device:
     return max(devices, key=lambda device: device.level, default=cotangent)
 
 
-def _of_vjp(made: Record, needed: Sequence[bool], cotangent: Any) -> Sequence[Tensor | None]:
+def _of_vjp(
+    made: Record, needed: Sequence[bool], cotangent: Any, inputs: Sequence[Any]
+) -> Sequence[Tensor | None]:
     """What the operation's `vjp` gives, of Tensors."""
     op = made.op
     if not isinstance(made.outputs, tuple):
@@ -171,7 +205,7 @@ def _of_vjp(made: Record, needed: Sequence[bool], cotangent: Any) -> Sequence[Te
             ops.broadcast_to(cotangent[i], out.shape) if i in cotangent else op.nothing(out)
             for i, out in enumerate(outs)
         )
-    return op.vjp(needed, whole, outs, made.inputs, made.params)
+    return op.vjp(needed, whole, outs, inputs, made.params)
 
 
 def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
@@ -180,35 +214,28 @@ def _fitted(cotangent: Any, node: Node | None, like: Any) -> Any:
     Along axes on which it is constant a cotangent may stay narrower than its value, until somebody
     needs it whole: the gradient of a mean is one number, not a million equal ones.
     """
-    given: Any = cotangent if isinstance(cotangent, _ARRAYS) else cotangent._data
     shape = like.shape
-    if given.shape != shape:
+    if cotangent.shape != shape:
         cotangent = ops.movement.sum_to(cotangent, shape)
         if node.__class__ is Leaf and cotangent.shape != shape:
             cotangent = ops.broadcast_to.of(cotangent, shape=shape)
-    return cotangent if given.dtype is like.dtype else ops.astype.of(cotangent, dtype=like.dtype)
+    dtype = like.dtype
+    return cotangent if cotangent.dtype is dtype else ops.astype.of(cotangent, dtype=dtype)
 
 
 def _sum(x: Any, y: Any) -> Any:
     """Two cotangents of one value together: Tensors, arrays, or parts."""
-    if x.__class__ is not y.__class__:
+    if x.__class__ is not y.__class__ and not (x.__class__ in _BARE and y.__class__ in _BARE):
         x, y = around(x), around(y)
     return x + y
 
 
-def _whole(cotangent: Any, source: Node | None) -> Tensor | None:
-    """What was found for a source, as a Tensor of its shape."""
-    if isinstance(cotangent, _ARRAYS):
-        cotangent = wrap(Tensor, cotangent, backends.numpy, None)
-    if source.__class__ is Record and cotangent is not None:
-        cotangent = ops.broadcast_to(cotangent, source.outputs.shape)
-    return cotangent
-
-
 def differentiable(value: Any, where: str) -> Tensor:
     """The Tensor of a Tensor or Variable. Raises DtypeError unless its dtype is a float."""
-    if isinstance(value, Tensor):
-        found = value
+    if value.__class__ is Tensor:
+        found: Tensor = value
+    elif value.__class__ is Variable:
+        found = read(value)
     elif isinstance(value, Operators):
         found = value.value
     else:
@@ -217,7 +244,7 @@ def differentiable(value: Any, where: str) -> Tensor:
             "make it a Tensor with edu.tensor, or a Variable"
         )
     dtype = found._data.dtype
-    if dtype.kind != "f" and not dtypes.is_float(dtype):
+    if dtype is not dtypes.float32 and not dtypes.is_float(dtype):
         raise DtypeError(
             f"{where}: no gradient flows through dtype {value.dtype} (shape {value.shape}): "
             "use a float dtype, for example x.astype('float32')"
@@ -229,10 +256,12 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
     """Add the cotangent that a walk back from a target starts from: ones unless given."""
     target = differentiable(end, where)
     node = target._record
+    start: Any
     if cotangent is None:
         data, device = target._data, target._device
-        one = np.ones(data.shape, data.dtype) if data.shape else _one(data.dtype)
-        start = wrap(target.__class__, device.adopt(one), device, None)
+        start = np.ones(data.shape, data.dtype) if data.shape else _one(data.dtype)
+        if start.__class__ not in _BARE or device is not _numpy or target.__class__ is not Tensor:
+            start = wrap(target.__class__, device.adopt(np.asarray(start)), device, None)
     elif (
         cotangent.__class__ is target.__class__
         and cotangent._data.dtype is target._data.dtype
@@ -248,15 +277,13 @@ def seed(pending: dict[Node | None, Any], end: Any, cotangent: Any, where: str) 
             )
         start = ops.astype(given, target.dtype)
     if node is not None:
-        pending[node] = pending[node] + start if node in pending else start
+        pending[node] = _sum(pending[node], start) if node in pending else start
 
 
 @functools.lru_cache
-def _one(dtype: dtypes.DType) -> np.ndarray:
-    """Where nearly every walk starts: the 1 of a dtype."""
-    one = np.ones((), dtype)
-    one.flags.writeable = False
-    return one.view()  # of which nobody can change that
+def _one(dtype: dtypes.DType) -> Any:
+    """Where nearly every walk starts."""
+    return dtype.type(1)
 
 
 _in_order = operator.attrgetter("sequence")
@@ -271,14 +298,14 @@ def reachable(target: Record, number: int) -> tuple[list[Record], list[Leaf], se
         if made.parents is None:
             raise _freed(made)
         for node in made.parents:
-            if node is not None and node not in seen:
-                tapes = node.tapes
-                if tapes is tape.EVERY or number in tapes:
-                    seen.add(node)
-                    if isinstance(node, Leaf):
-                        leaves.append(node)
-                    else:
-                        records.append(node)
+            if node is None or node in seen:
+                continue
+            if node.tapes is tape.EVERY or number in node.tapes:
+                seen.add(node)
+                if node.__class__ is Leaf:
+                    leaves.append(node)
+                else:
+                    records.append(node)  # type: ignore[arg-type]
     records.sort(key=_in_order)
     return records, leaves, seen
 
@@ -289,10 +316,12 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     node = target._record
     # What is traced may be differentiated later, also what no tape follows now.
     is_traced = traces.current() is not None
-    if isinstance(node, Leaf) and tape.ALWAYS in node.tapes:
-        records, leaves, wanted = list[Record](), [node], set[Node | None]([node])
-    elif isinstance(node, Record) and tape.ALWAYS in node.tapes:
+    if node is not None and tape.ALWAYS not in node.tapes:
+        node = None
+    if isinstance(node, Record):
         records, leaves, wanted = reachable(node, tape.ALWAYS)
+    elif isinstance(node, Leaf):
+        records, leaves, wanted = list[Record](), [node], set[Node | None]([node])
     else:
         inside = (
             "; inside of jit, an argument is no such value: use a Variable there, or a tensor from "
@@ -311,26 +340,29 @@ def backward(target: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     pending: dict[Node | None, Any] = {}
     seed(pending, target, gradient, "backward")
     before = tape.current.get()
+    recorded = create_graph or bool(before.tapes) or is_traced
     tape.current.set(
         tape.Recording(create_graph, before.tapes, before.explicit, around=before.around)
-        if create_graph or before.tapes or is_traced
+        if recorded
         else tape.PAUSED
     )
     try:
-        found = walk_back(records, pending, leaves, wanted)
-        sums = [_added(leaf.grad, new) for leaf, new in zip(leaves, found, strict=True)]
+        found = walk_back(records, pending, leaves, recorded, wanted)
+        sums = []  # all of them, before the first is written: where one fails, none is
+        for leaf, new in zip(leaves, found):  # noqa: B905  one for each
+            held = leaf.grad if is_traced else leaf.held
+            sums.append(new if held is None else held if new is None else held + new)
     finally:
         tape.current.set(before)
-    for leaf, total in zip(leaves, sums, strict=True):
-        leaf.grad = total
+    for leaf, total in zip(leaves, sums):  # noqa: B905
+        if is_traced:
+            leaf.grad = total
+        else:
+            leaf.held = total
     if not (retain_graph or create_graph):
         tape.free(records, tape.ALWAYS)
 
 
-def _added(held: Tensor | None, new: Tensor | None) -> Tensor | None:
-    """A gradient and what is added to it, where there are any."""
-    return held + new if held is not None and new is not None else held if new is None else new
-
-
 # These modules need this one when they are imported.
 from . import conversion, dispatch, ops  # noqa: E402
+from .variable import Variable, read  # noqa: E402
