@@ -37,7 +37,7 @@ def describe(records: Sequence[Record]) -> Iterator[str]:
                 operands.append(name if known else f"{name} {_typed(x._data)}")
         parameters = [f"{name}={value!r}" for name, value in made.params.items()]
         outputs = made.outputs if isinstance(made.outputs, tuple) else (made.outputs,)
-        result = ", ".join("freed" if o is None else _typed(o) for o in outputs)
+        result = "freed" if made.parents is None else ", ".join(map(_typed, outputs))
         call = f"{made.op}({', '.join(operands + parameters)})"
         rows.append((f"{len(rows) + 1:3}. {names[made]} {result} = {call}", made))
     width = max((len(text) for text, _ in rows), default=0)
