@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_edu as edu
 from tinygrad_edu import ops
 from tinygrad_edu.ops.windows import _to_largest
 
@@ -78,3 +79,25 @@ def test_pooling_into_memory_that_is_there(
         assert found is memory
         np.testing.assert_allclose(memory, wanted, rtol=2 * float(np.finfo(dtype).eps))
         np.testing.assert_array_equal(op.kernel(np)(*arrays, **slide), memory)
+
+
+@pytest.mark.parametrize("of_each", [1, 2])
+@pytest.mark.parametrize(("size", "low", "step"), [(2, 2, 4), (1, 3, 4), (2, 3, 5), (3, 4, 7)])
+def test_windows_that_lie_wholly_on_the_padding_see_zeros(
+    size: int, low: int, step: int, of_each: int
+) -> None:
+    x = np.arange(1.0, 2 * size + 1).reshape(1, size, 2)
+    kernel = np.arange(1.0, 2 * of_each + 1).reshape(1, of_each, 2)
+    settings: dict[str, Any] = {"strides": step, "groups": 2 // of_each}
+
+    def by_conv(x: Any, kernel: Any) -> Any:
+        return ops.sum((1 + ops.conv(x, kernel, padding=((low, 0),), **settings)) ** 2)
+
+    def by_hand(x: Any, kernel: Any) -> Any:
+        padded = ops.pad(x, ((0, 0), (low, 0), (0, 0)))
+        return ops.sum((1 + ops.conv(padded, kernel, **settings)) ** 2)
+
+    found, expected = [edu.value_and_grad(f, (0, 1))(x, kernel) for f in (by_conv, by_hand)]
+    assert found[0].item() == expected[0].item()
+    for ours, right in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(ours.numpy(), right.numpy())

@@ -728,8 +728,10 @@ def _strided(xp: Any, x: Array, window: Sequence[int], how: _Geometry) -> Array:
 def _padded(xp: Any, x: Array, padding: Sequence[Pair], value: float = 0) -> Array:
     """x with `value` in front and behind, along each axis; a negative number crops."""
     if min(itertools.chain(*padding)) < 0:
-        ends = zip(padding, x.shape, strict=True)
-        x = x[tuple([slice(max(-lo, 0), size + min(hi, 0)) for (lo, hi), size in ends])]
+        ends = list(zip(padding, x.shape, strict=True))
+        x = x[tuple([slice(max(-lo, 0), max(size + min(hi, 0), 0)) for (lo, hi), size in ends])]
+        # What a crop does not find in x it takes from the padding at the other end.
+        padding = [(lo + min(size + hi, 0), hi + min(size + lo, 0)) for (lo, hi), size in ends]
     more = [(max(lo, 0), max(hi, 0)) for lo, hi in padding]
     if not any(map(any, more)):
         return x
