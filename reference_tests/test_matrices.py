@@ -13,7 +13,8 @@ import torch
 
 import tinygrad_edu as edu
 from tinygrad_edu import ops
-from tinygrad_edu.errors import GradientError, LinAlgError
+from tinygrad_edu.errors import GradientError, LinAlgError, ShapeError
+from tinygrad_edu.ops import linalg
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -121,6 +122,61 @@ def test_empty_matrices(device: str) -> None:
         assert ops.solve(none, edu.zeros((0, 3))).shape == (0, 3)
         assert [part.shape for part in ops.qr(edu.zeros((3, 0)))] == [(3, 0), (0, 0)]
         assert ops.norm(edu.zeros((0,))).item() == 0
+
+
+@pytest.mark.parametrize("order", ["fro", "nuc", 1, 2, np.inf])
+@pytest.mark.parametrize("shape", [(0, 0), (3, 0), (0, 3), (2, 0, 3)])
+def test_the_norm_of_matrices_without_elements_is_0(shape: Any, order: Any) -> None:
+    x = np.zeros(shape)
+    found = ops.matrix_norm(x, ord=order, keepdims=True)
+    expected = np.linalg.matrix_norm(x, ord=order, keepdims=True)
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("x", [np.zeros((2, 0)), np.array([[np.inf, -np.inf], [1.0, np.inf]])])
+def test_a_norm_of_a_negative_order_is_infinite_where_nothing_is_finite(x: np.ndarray) -> None:
+    expected = np.linalg.vector_norm(x, ord=-1, axis=-1)
+    np.testing.assert_array_equal(ops.vector_norm(x, ord=-1, axis=-1).numpy(), expected)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_reads_the_triangle_that_its_result_fills(upper: bool) -> None:
+    x = np.array([[4.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 1.0, 5.0]])
+    half = np.triu(x) if upper else np.tril(x)
+    found = ops.cholesky(half, upper=upper).numpy()
+    np.testing.assert_allclose(found.T @ found if upper else found @ found.T, x, atol=1e-14)
+
+
+@pytest.mark.parametrize("x", [1e30 * np.eye(2), 1e-30 * np.eye(2)[::-1]], ids=str)
+def test_the_logarithm_of_a_determinant_does_not_overflow_on_xla(x: np.ndarray) -> None:
+    with edu.device("xla"):
+        found = ops.slogdet(edu.tensor([x, np.eye(2)], "float32"))
+    sign, logarithm = np.linalg.slogdet(x)
+    assert found.sign.tolist() == [sign, 1]
+    np.testing.assert_allclose(found.logabsdet.numpy(), [logarithm, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["numpy", "xla"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_each_matrix_may_have_its_own_rtol(device: str, compiled: bool) -> None:
+    x, rtol = np.array([np.diag([1.0, 0.1, 0.01]), np.diag([2.0, 0.1, 0.01])]), [0.05, 0.5]
+    prepared = edu.jit if compiled else lambda function: function
+    with edu.device(device):
+        ranks = prepared(lambda x, rtol: ops.matrix_rank(x, rtol=rtol))(x, np.array(rtol))
+        inverse = prepared(lambda x: ops.pinv(x, rtol=rtol))(x)
+        slope = prepared(edu.grad(lambda x: ops.pinv(x, rtol=rtol).sum()))(x)
+    y = torch.tensor(x, requires_grad=True)
+    expected = torch.linalg.pinv(y, rtol=torch.tensor(rtol, dtype=y.dtype))
+    expected.sum().backward()
+    assert ranks.tolist() == [2, 1]
+    np.testing.assert_allclose(inverse.numpy(), expected.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(slope.numpy(), y.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["matrix_rank", "matrix_norm", "svdvals", "diagonal", "trace"])
+def test_what_is_no_matrix_is_refused_in_the_name_of_what_was_called(name: str) -> None:
+    with pytest.raises(ShapeError, match=rf"^{name}: shape \(3,\) has no two axes to be a matrix"):
+        getattr(linalg, name)(np.ones(3))
 
 
 def test_what_is_not_unique_has_no_gradient() -> None:

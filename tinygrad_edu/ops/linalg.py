@@ -26,7 +26,6 @@ import numpy as np
 from .. import batching, conversion, dtypes
 from ..arguments import (
     Axis,
-    Shape,
     broadcast_shapes,
     normalize_axes,
     normalize_axis,
@@ -128,6 +127,13 @@ class OfMatrices(Op, abstract=True):
 
 _SQUARES = (example((3, 3)), example((2, 2, 2)), example((1, 1)), example((0, 3, 3)))
 _SINGULAR = "a matrix is singular, to the precision of its dtype: it has no inverse"
+
+
+def _matrices(name: str, x: TensorLike) -> Tensor:
+    x = conversion.as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(f"{name}: shape {x.shape} has no two axes to be a matrix")
+    return x
 
 
 def _scalars(x: Tensor) -> Tensor:
@@ -278,6 +284,10 @@ class Slogdet(OfMatrices):
         return SlogdetResult(*super().__call__(x))
 
     def forward(self, xp: Any, x: Array) -> tuple[Array, ...]:
+        if xp.__name__ == "jax.numpy" and x.shape[-1] == 2:
+            # JAX multiplies these out, which over- and underflows. With one row more it does not.
+            one = xp.eye(3, dtype=x.dtype)
+            x = xp.broadcast_to(one, (*x.shape[:-2], 3, 3)).at[..., :2, :2].set(x)
         return tuple(xp.linalg.slogdet(x))
 
     def infer(self, x: Any) -> tuple[Aval, Aval]:
@@ -330,7 +340,8 @@ class Pinv(OfMatrices):
     """The Moore-Penrose pseudoinverse of each matrix, of any shape and rank.
 
     Singular values up to `rtol` times the largest count as zero; without one, up to the dtype's
-    precision times the larger size. The gradient is that of matrices of the same rank
+    precision times the larger size. It is a number, or one for each matrix, and has no gradient.
+    The gradient is that of matrices of the same rank
     (G. Golub, V. Pereyra, 1973, The differentiation of pseudo-inverses, equation 4.12).
 
     >>> pinv([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -353,26 +364,25 @@ class Pinv(OfMatrices):
         example((1, 1), rtol=None),
     )
 
-    def __call__(self, x: TensorLike, /, *, rtol: float | None = None) -> Tensor:
-        if rtol is not None:
-            rtol = not_negative("pinv", "rtol", rtol)
-        found: Tensor = super().__call__(x, rtol=rtol)
+    def __call__(self, x: TensorLike, /, *, rtol: TensorLike | None = None) -> Tensor:
+        def wide(x: Tensor) -> Tensor:
+            return apply(self, x, _rtol("pinv", rtol, x))
+
+        found: Tensor = through_float32(wide, [as_float(x)])
         return found
 
-    def forward(self, xp: Any, x: Array, *, rtol: float | None) -> Array:
-        if not x.size:
-            return x.swapaxes(-1, -2)
+    def forward(self, xp: Any, x: Array, rtol: Array) -> Array:
         u, s, vh = xp.linalg.svd(x, full_matrices=False)
-        limit = s[..., :1] * _rtol(rtol, x.shape, x.dtype)
-        large = s > limit
+        large = s > s[..., :1] * rtol[..., 0]
         inverses = xp.where(large, 1 / xp.where(large, s, xp.ones((), s.dtype)), s * 0)
         return xp.matmul(vh.swapaxes(-1, -2) * inverses[..., None, :], u.swapaxes(-1, -2))
 
-    def infer(self, x: Any, *, rtol: float | None) -> Aval:
+    def infer(self, x: Any, rtol: Any) -> Aval:
         shape, dtype = self.check(x)
-        return Aval((*shape[:-2], shape[-1], shape[-2]), dtype)
+        front = broadcast_shapes("pinv", shape[:-2], rtol.shape[:-2])
+        return Aval((*front, shape[-1], shape[-2]), dtype)
 
-    gradients = (lambda g, out, x, rtol: _of_pinv(g, out, x),)
+    gradients = (lambda g, out, x, rtol: _of_pinv(g, out, x), None)
 
 
 def _of_pinv(g: Tensor, p: Tensor, x: Tensor) -> Tensor:
@@ -385,10 +395,14 @@ def _of_pinv(g: Tensor, p: Tensor, x: Tensor) -> Tensor:
     return found + spread - matmul(matmul(spread, p), x)
 
 
-def _rtol(rtol: float | None, shape: Shape, dtype: DType) -> float:
-    if rtol is not None:
-        return rtol
-    return builtins.max(shape[-2:]) * _eps(dtype)
+def _rtol(name: str, rtol: TensorLike | None, x: Tensor) -> Tensor:
+    """In parts of its largest singular value, how large a matrix's may be and count as zero: in a
+    shape that broadcasts over its elements."""
+    if rtol is None:
+        rtol = builtins.max(x.shape[-2:], default=0) * _eps(x.dtype)
+    elif not isinstance(rtol, (Tensor, np.ndarray, list, tuple)):
+        rtol = not_negative(name, "rtol", rtol)
+    return _scalars(stop_gradient(conversion.as_tensor(rtol, x.dtype, x)))
 
 
 def _eps(dtype: DType) -> float:
@@ -532,7 +546,7 @@ def _solved(solver: Callable[..., Tensor], a: TensorLike, b: TensorLike, **param
 
 class Cholesky(OfMatrices):
     """The lower triangular l with l lᵀ = x, of each symmetric positive definite matrix; with
-    `upper`, lᵀ. Only the lower triangle of x is read.
+    `upper`, lᵀ. Only the triangle of x where l, or lᵀ, has its elements is read.
 
     The gradient is symmetric, as in PyTorch and TensorFlow: that of moving both of x_ij and x_ji by
     half (Murray 2016, equation 10).
@@ -554,8 +568,10 @@ class Cholesky(OfMatrices):
     examples = _SQUARES
 
     def __call__(self, x: TensorLike, /, *, upper: bool = False) -> Tensor:
+        if upper:
+            return matrix_transpose(self(matrix_transpose(_matrices("cholesky", x))))
         found: Tensor = super().__call__(x)
-        return matrix_transpose(found) if upper else found
+        return found
 
     def forward(self, xp: Any, x: Array) -> Array:
         return xp.linalg.cholesky(_from_lower(xp, x))
@@ -821,7 +837,7 @@ def svdvals(x: TensorLike, /) -> Tensor:
     >>> svdvals([[3.0, 0.0], [0.0, -4.0]])
     Tensor([4., 3.], dtype=float32)
     """
-    return svd(x, full_matrices=False).S
+    return svd(_matrices("svdvals", x), full_matrices=False).S
 
 
 # Norms
@@ -929,7 +945,8 @@ def _vector_norm(name: str, x: TensorLike, axis: Axis, keepdims: bool, ord: floa
     powers = power(where(zero, 1.0, sizes), float(ord))
     total = sum(where(zero, 0.0 if ord > 0 else np.inf, powers), axis=axes, keepdims=keepdims)
     none = equal(total, 0)
-    return where(none, 0.0, power(where(none, 1.0, total), 1.0 / ord))
+    of_none = 0.0 if ord > 0 else np.inf
+    return where(none, of_none, power(where(none, 1.0, total), 1.0 / ord))
 
 
 MatrixOrder = int | float | Literal["fro", "nuc"] | None
@@ -946,15 +963,14 @@ def matrix_norm(x: TensorLike, /, *, keepdims: bool = False, ord: MatrixOrder = 
     >>> matrix_norm([[3.0, 0.0], [0.0, 4.0]]), matrix_norm([[3.0, 0.0], [0.0, 4.0]], ord="nuc")
     (Tensor(5., dtype=float32), Tensor(7., dtype=float32))
     """
-    x = conversion.as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(f"matrix_norm: shape {x.shape} has no two axes to be a matrix")
-    return _matrix_norm("matrix_norm", as_float(x), keepdims, ord)
+    return _matrix_norm("matrix_norm", as_float(_matrices("matrix_norm", x)), keepdims, ord)
 
 
 def _matrix_norm(name: str, x: Tensor, keepdims: bool, ord: MatrixOrder) -> Tensor:
     if ord is None or ord == "fro":
         return _vector_norm(name, x, (-2, -1), keepdims, 2)
+    if ord in (1, 2, np.inf) and 0 in x.shape[-2:]:  # of no numbers, there is no largest
+        return sum(abs(x), axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc" or ord in (2, -2):
         values = svdvals(x)
         chosen = {"nuc": sum, 2: max, -2: min}[ord](values, axis=-1)
@@ -1006,7 +1022,7 @@ def diagonal(x: TensorLike, /, *, offset: int = 0) -> Tensor:
     >>> diagonal(np.zeros((5, 2, 3))).shape
     (5, 2)
     """
-    return movement.diagonal(x, offset, -2, -1)
+    return movement.diagonal(_matrices("diagonal", x), offset, -2, -1)
 
 
 def trace(x: TensorLike, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tensor:
@@ -1016,8 +1032,8 @@ def trace(x: TensorLike, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tens
     >>> trace(np.ones((5, 2, 3))).shape
     (5,)
     """
-    x = conversion.as_tensor(x) if dtype is None else astype(x, dtype)
-    return movement.trace(x, offset, -2, -1)
+    x = _matrices("trace", x)
+    return movement.trace(x if dtype is None else astype(x, dtype), offset, -2, -1)
 
 
 def matrix_power(x: TensorLike, n: int, /) -> Tensor:
@@ -1047,18 +1063,17 @@ def matrix_power(x: TensorLike, n: int, /) -> Tensor:
         base = matmul(base, base)
 
 
-def matrix_rank(x: TensorLike, /, *, rtol: float | None = None) -> Tensor:
+def matrix_rank(x: TensorLike, /, *, rtol: TensorLike | None = None) -> Tensor:
     """How many singular values of each matrix are above `rtol` times the largest (without one, the
-    dtype's precision times the larger size), as int32. No gradient: it is a count.
+    dtype's precision times the larger size), as int32. `rtol` is a number, or one for each matrix.
+    No gradient: it is a count.
 
     >>> matrix_rank([[1.0, 2.0], [2.0, 4.0]])
     Tensor(1, dtype=int32)
     """
-    if rtol is not None:
-        rtol = not_negative("matrix_rank", "rtol", rtol)
-    x = stop_gradient(as_float(x))
+    x = stop_gradient(as_float(_matrices("matrix_rank", x)))
     values = svdvals(astype(x, dtypes.float32) if dtypes.is_half(x.dtype) else x)
-    limit = values[..., :1] * _rtol(rtol, x.shape, x.dtype)
+    limit = values[..., :1] * _rtol("matrix_rank", rtol, x)[..., 0]
     return sum(astype(greater(values, limit), dtypes.int32), axis=-1)
 
 
@@ -1088,7 +1103,7 @@ class Cross(Op):
     )
 
     def __call__(self, x1: TensorLike, x2: TensorLike, /, *, axis: int = -1) -> Tensor:
-        if axis == -1:
+        if type(axis) is int and axis == -1:
             return apply(self, x1, x2)
         x1, x2 = conversion.as_tensors(x1, x2)
         places = [normalize_axis("cross", axis, x.ndim) for x in (x1, x2)]
