@@ -305,3 +305,21 @@ def test_values_and_gradients_are_those_of_pytorch(
     value, slope = edu.value_and_grad(lambda y_pred: loss(case.y_true, y_pred))(case.y_pred)
     np.testing.assert_allclose(value, expected.detach().numpy(), 1e-12)
     np.testing.assert_allclose(slope, given.grad.numpy(), 1e-11, 1e-13)
+
+
+@pytest.mark.parametrize("device", ["numpy", "xla"])
+@pytest.mark.parametrize("targets", [[[1.0, 0, 0]] * 3, [[0.0, 0, 0]] * 3])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_nan_stays_one_whatever_its_class_weighs_and_is_no_other_samples(
+    targets: Any, device: str
+) -> None:
+    logits = np.array([[1.0, np.nan, 2.0], [1.0, 2.0, 3.0], [1.0, -np.inf, 0.0]], "float32")
+    cross_entropy = torch.nn.functional.cross_entropy
+    wanted = cross_entropy(torch.tensor(logits), torch.tensor(targets), reduction="none").numpy()
+    # -inf without a weight costs nothing here, and is NaN in PyTorch.
+    wanted[2] = np.log1p(np.exp(-1)) * targets[2][0]
+    assert np.isnan(wanted).tolist() == [True, False, False]
+    with edu.device(device):
+        for function in (losses.categorical_crossentropy, edu.jit(losses.categorical_crossentropy)):
+            found = function(np.array(targets, "float32"), logits, from_logits=True)
+            np.testing.assert_allclose(found.numpy(), wanted, 1e-6)
