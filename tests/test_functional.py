@@ -327,3 +327,11 @@ def test_the_value_of_a_custom_gradient_may_be_its_argument() -> None:
 def test_wrong_custom_gradients_say_what_is_wrong(function: Any, words: str) -> None:
     with pytest.raises(errors.Error, match=words):
         edu.grad(edu.custom_gradient(function))(1.0)
+
+
+def test_a_function_may_change_the_structure_that_it_is_given() -> None:
+    def loss(weights: dict[str, Any]) -> Any:
+        return weights.pop("w") * 2 + weights.pop("b")
+
+    found = edu.grad(loss)({"w": 3.0, "b": 1.0})
+    assert {name: gradient.item() for name, gradient in found.items()} == {"w": 2.0, "b": 1.0}

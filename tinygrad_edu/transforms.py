@@ -65,6 +65,9 @@ def value_and_grad(
                 else:
                     every[i] = tree.map(functools.partial(followed, recording), x)
                     nested = True
+            inner = [every[i] for i in chosen]
+            if nested:
+                inner, structure = tree.flatten(inner)
             result = function(*every, **kwargs)
         aux = None
         if has_aux:
@@ -72,9 +75,6 @@ def value_and_grad(
         value = _scalar(result)
         pending: dict[Any, Any] = {}
         walk.seed(pending, value, None, "grad")
-        inner = [every[i] for i in chosen]
-        if nested:
-            inner, structure = tree.flatten(inner)
         found = filled(recording._pulled_back(pending, [x._record for x in inner]), inner)
         if nested:
             found = structure.unflatten(found)
